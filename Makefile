@@ -1,0 +1,49 @@
+# `make demo` and `make test` are all the set-up there is: each makes .venv from the pinned versions.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+export PYTHONDONTWRITEBYTECODE ?= 1
+export MPLBACKEND ?= Agg
+
+.PHONY: demo test lint validate bench clean help
+
+help:
+	@echo "make demo      simulate a lensed sky, reconstruct phi, draw the pictures (results in runs/demo)"
+	@echo "make test      linter, type checker, import contract and the fast tests"
+	@echo "make validate  the long statistical suite; resumable; writes docs/validation.md"
+	@echo "make bench     timings as ratios to peers; writes docs/benchmarks.md"
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "lensrec needs Python 3.11 or newer; name one with: make PYTHON=python3.12 ..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.base: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.test: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	@touch $@ $(VENV)/.base
+
+demo: $(VENV)/.base
+	$(BIN)/lensrec run pipelines/quickstart.yaml --out runs/demo
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: lint
+	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --nbmake maps
+
+validate: $(VENV)/.test
+	$(BIN)/python -m tests.validate
+
+bench: $(VENV)/.test
+	$(BIN)/python -m tests.benchmarks
+
+clean:
+	rm -rf $(VENV) runs .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -1,0 +1,1 @@
+"""Biases of a reconstruction: the mean field and what simulations say of N0."""

@@ -1,0 +1,1 @@
+"""Filters: the inverse-variance weights that maps get before they are multiplied."""

@@ -1,0 +1,1 @@
+"""Quadratic estimators of the lensing potential: legs, products, responses and noise."""

@@ -1,0 +1,1 @@
+"""Skies: primary CMB, lensing, instrument, masks, and reading and writing of maps."""

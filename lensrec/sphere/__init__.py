@@ -1,0 +1,1 @@
+"""The sphere: grids, harmonic transforms, Wigner-d sums, and the remap T(n + ∇φ)."""

@@ -1,0 +1,1 @@
+"""Stages: where a recipe meets the numerics."""

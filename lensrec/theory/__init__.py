@@ -1,0 +1,1 @@
+"""Theory: CAMB spectra, and lensed spectra for any lensing potential."""
