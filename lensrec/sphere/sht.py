@@ -70,9 +70,7 @@ def adjoint_synthesis(
     return alm[0] if spin == 0 else alm
 
 
-def analysis(
-    maps: NDArray, grid: Grid, lmax: int, spin: int = 0, *, iterations: int = 3, nthreads: int = 0
-) -> NDArray:
+def analysis(maps: NDArray, grid: Grid, lmax: int, spin: int = 0, *, iterations: int = 3, nthreads: int = 0) -> NDArray:
     """Harmonic coefficients of a map.
 
     Exact in one transform where the grid's quadrature is (Gauss–Legendre); otherwise the quadrature error is

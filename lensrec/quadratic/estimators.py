@@ -1,0 +1,123 @@
+"""Quadratic estimators of φ and of the curl potential Ω, evaluated in position space.
+
+The unnormalised estimate is q_LM = √(L(L+1)) times the gradient (φ) or curl (Ω) coefficient of the spin-1 field ₁d
+of `products`. In harmonic space this equals the sum of Okamoto & Hu 2003 (astro-ph/0301031, eq. 20),
+
+    q_LM = (1 + δ_XY)⁻¹ (−1)^M Σ 3j(ℓ₁ ℓ₂ L; m₁ m₂ −M) f*_{ℓ₁Lℓ₂} X̄_{ℓ₁m₁} Ȳ_{ℓ₂m₂},   ⟨q_LM⟩ = R_L φ_LM,
+
+and the grid holds the products exactly, so the two agree to rounding.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lensrec.quadratic.legs import add_product, gradient_leg, plain_leg, product_grid
+from lensrec.quadratic.products import Product, products_in_use, spin_raised
+from lensrec.sphere.alm import lmax_of, scale_alm
+from lensrec.sphere.sht import adjoint_synthesis
+
+
+def quadratic_estimates(
+    keys: Iterable[str],
+    filtered: Mapping[str, NDArray],
+    weights: Mapping[str, NDArray],
+    lmax_phi: int,
+    *,
+    second: Mapping[str, NDArray] | None = None,
+    nthreads: int = 0,
+) -> dict[str, NDArray]:
+    """Unnormalised estimates of φ and Ω by several quadratic estimators that share their legs.
+
+    Parameters
+    ----------
+    keys : estimators "TT", "EE", "TE", "TB", "EB"
+    filtered : mapping of "T", "E", "B" to array (nalm,), complex
+        Inverse-variance filtered alm, T̄ = F^T T and so on; their lmax may differ.
+    weights : mapping of "TT", "EE", "TE", "BB" to array, from ℓ = 0
+        Lensed-gradient spectra, for the Wiener filter of the gradient legs.
+    lmax_phi : int
+        Largest lensing multipole L.
+    second : mapping like `filtered`, optional
+        Another set of maps: X is taken from `filtered` and Y from `second`. TT and EE are symmetrised over
+        the two sets; q[TE] with the sets exchanged is ET.
+
+    Returns
+    -------
+    dict of key to array (2, nalm), complex
+        q_LM of φ and of Ω.
+
+    Raises
+    ------
+    ValueError
+        For an unknown estimator, or a weight or field that is missing.
+
+    Notes
+    -----
+    A leg is synthesised once, whatever the number of estimators that use it, and freed after its last use: all five
+    cost 9 syntheses (11 where C^BB is among the weights) and 5 spin-1 analyses.
+    """
+    keys = list(keys)
+    sets = {"a": filtered, "b": filtered if second is None else second}
+    plan = {key: _pairs(key, dict(weights), symmetrise=second is not None) for key in keys}
+    fields = {field for pairs in plan.values() for _, p, _, g in pairs for field in (p[1], g[1].source)}
+    for field in sorted(fields):
+        for legs in sets.values():
+            if field not in legs:
+                raise ValueError(f"estimators {', '.join(keys)} need the filtered field {field}")
+    lmaxes = [lmax_of(legs[field].shape[-1]) for legs in sets.values() for field in fields]
+    grid = product_grid(max(lmaxes, default=0), max(lmaxes, default=0), lmax_phi)
+
+    uses = Counter(leg for pairs in plan.values() for _, p, _, g in pairs for leg in (p, g))
+    cache: dict[tuple, NDArray] = {}
+
+    def leg(name: tuple) -> NDArray:
+        if name not in cache:
+            which, what = name
+            cache[name] = (
+                gradient_leg(what, sets[which], weights, grid, nthreads=nthreads)
+                if isinstance(what, Product)
+                else plain_leg(what, sets[which], grid, nthreads=nthreads)
+            )
+        uses[name] -= 1
+        return cache[name] if uses[name] else cache.pop(name)
+
+    root = spin_raised(lmax_phi, 0)
+    estimates = {}
+    for key, pairs in plan.items():
+        spin1: NDArray | None = None
+        for product, plain_name, factor, gradient_name in pairs:
+            plain, gradient = leg(plain_name), leg(gradient_name)
+            if spin1 is None:
+                spin1 = np.zeros((2, grid.npix), dtype=plain.dtype)
+            add_product(product, plain, gradient, spin1, factor)
+            del plain, gradient
+        if spin1 is None:
+            raise ValueError(f"estimator {key}: all of its weight spectra are zero")
+        analysed = adjoint_synthesis(spin1, grid, lmax_phi, 1, weighted=True, nthreads=nthreads)
+        estimates[key] = scale_alm(analysed, root)
+    return estimates
+
+
+def _pairs(key: str, weights: dict[str, NDArray], *, symmetrise: bool) -> list[tuple]:
+    """(product, plain leg, factor, gradient leg) of an estimator; a leg is named by its set and what it is.
+
+    Gradient legs of one source and one weight that differ only in the field they multiply (Ē or B̄) are the same
+    leg, so they carry the same name.
+    """
+    pairs = []
+    for product in products_in_use(key, weights):
+        gradient = Product("E" if product.polarised else "T", product.source, product.spectrum)
+        x = key[0]
+        where = {True: "a", False: "b"} if symmetrise else {True: "a", False: "a"}
+        if key[0] == key[1] and symmetrise:
+            pairs += [
+                (product, ("a", product.plain), 0.5, ("b", gradient)),
+                (product, ("b", product.plain), 0.5, ("a", gradient)),
+            ]
+        else:
+            plain_set, source_set = where[product.plain == x], where[product.source == x]
+            pairs.append((product, (plain_set, product.plain), 1.0, (source_set, gradient)))
+    return pairs
