@@ -1,0 +1,174 @@
+"""What a map file says of itself: units, pixel ordering, polarisation convention; and how it is opened."""
+
+import os
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+UNSEEN = -1.6375e30
+
+_TEMPERATURE = re.compile(
+    r"(?P<prefix>m|u|µ|μ|mu|micro|milli)?(k|kelvins?)[\s,_\[(-]*(cmb|thermo(dynamic)?|temperature)?[\])]*"
+)
+_MICRO_PER = {"": 1e6, "m": 1e3, "milli": 1e3, "u": 1.0, "µ": 1.0, "μ": 1.0, "mu": 1.0, "micro": 1.0}
+_ORDERINGS = {"RING": "RING", "RINGED": "RING", "NESTED": "NESTED", "NEST": "NESTED"}
+_NOT_SAID = {"", "unknown", "none", "undef", "n/a"}
+
+
+class MapError(ValueError):
+    """A file that cannot be used as it stands; the message is one line that says why and how to mend it."""
+
+
+@dataclass(frozen=True, eq=False)
+class SkyMap:
+    """A map brought to lensrec's conventions.
+
+    Attributes
+    ----------
+    maps : array (1, npix) or (3, npix)
+        I, or I, Q and U, HEALPix RING, µK_CMB, COSMO; zero where not observed.
+    nside : int
+    observed : bool array (npix,)
+        True where every component was measured.
+    description : dict
+        What the file said: kind, ordering, units, polconv, columns, extname, coord, beam_fwhm_arcmin, ...
+    """
+
+    maps: NDArray
+    nside: int
+    observed: NDArray[np.bool_]
+    description: dict[str, Any]
+
+    @property
+    def polarised(self) -> bool:
+        """True for I, Q and U."""
+        return len(self.maps) == 3
+
+
+@dataclass(frozen=True, eq=False)
+class RawMap:
+    """A map in its file's units and polarisation: (ncomp, npix) in RING order, or (ncomp, ny, nx) with a WCS."""
+
+    values: NDArray
+    observed: NDArray[np.bool_]
+    units: tuple[str, ...]
+    polconv: str
+    description: dict[str, Any]
+    wcs: Any = None
+
+
+def microkelvin_factor(label: str) -> float:
+    """Factor that takes a unit of CMB temperature to µK_CMB.
+
+    Parameters
+    ----------
+    label : str
+        K, mK or uK, with or without _CMB, "cmb", or WMAP's ",thermodynamic".
+
+    Raises
+    ------
+    MapError
+        If the label is empty, or is no unit of CMB temperature (K_RJ, MJy/sr, uK^2, ...).
+    """
+    text = label.strip()
+    if text.lower() in _NOT_SAID:
+        raise MapError("no unit is given in the header; say which with unit=K, mK or uK")
+    # M is mega where m is milli: only the first letter's case carries meaning
+    match = _TEMPERATURE.fullmatch(text[0] + text[1:].lower() if text[0] not in "KU" else text.lower())
+    if match is None:
+        raise MapError(
+            f"unit {label!r} is not a CMB temperature; convert the map to K_CMB, mK_CMB or uK_CMB, "
+            "or overrule the header with unit=K, mK or uK"
+        )
+    return _MICRO_PER[match["prefix"] or ""]
+
+
+def parse_ordering(label: str) -> str:
+    """RING or NESTED.
+
+    Raises
+    ------
+    MapError
+        For anything else, and where nothing is said.
+    """
+    if label.strip().lower() in _NOT_SAID:
+        raise MapError("the header has no ORDERING; say which with ordering=RING or ordering=NESTED")
+    try:
+        return _ORDERINGS[label.strip().upper()]
+    except KeyError:
+        raise MapError(f"ORDERING {label!r} is neither RING nor NESTED; give ordering=RING or NESTED") from None
+
+
+def parse_polconv(label: str, default: str) -> str:
+    """COSMO or IAU, `default` where nothing is said.
+
+    Raises
+    ------
+    MapError
+        For any other word.
+    """
+    text = label.strip().upper()
+    if text.lower() in _NOT_SAID:
+        return default
+    if text in ("HEALPIX", "COSMO"):
+        return "COSMO"
+    if text == "IAU":
+        return "IAU"
+    raise MapError(f"POLCCONV {label!r} is neither COSMO nor IAU; give polconv=COSMO or IAU")
+
+
+def header_text(headers: list[Any], *keys: str) -> str:
+    """The first of the keys that one of the headers has, as text; empty if none has one."""
+    for header in headers:
+        for key in keys:
+            if key in header and str(header[key]).strip():
+                return str(header[key]).strip()
+    return ""
+
+
+def good_values(values: NDArray, bad_data: float = UNSEEN) -> NDArray[np.bool_]:
+    """True where a pixel holds a number: finite, and neither UNSEEN (to 1e-5, as in healpy) nor `bad_data`."""
+    good = np.isfinite(values)
+    for bad in {UNSEEN, bad_data}:
+        good &= ~(np.abs(values - bad) <= 1e-5 * abs(bad))
+    return good
+
+
+@contextmanager
+def open_fits(path: str | os.PathLike[str]) -> Iterator[Any]:
+    """Open a FITS file; whatever is wrong with it, on opening or while it is read, becomes one MapError.
+
+    Raises
+    ------
+    MapError
+        If the file is missing, empty, not FITS, cut short or otherwise broken.
+    """
+    from astropy.io import fits
+
+    name = os.fspath(path)
+    if os.path.isdir(name):
+        raise MapError(f"{name}: is a folder, not a FITS file")
+    if not os.path.exists(name):
+        raise MapError(f"{name}: no such file")
+    if os.path.getsize(name) == 0:
+        raise MapError(f"{name}: the file is empty")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            warnings.filterwarnings("error", message=".*truncated.*")
+            with fits.open(name, lazy_load_hdus=False) as hdus:
+                yield hdus
+    except MapError as error:
+        text = str(error)
+        raise MapError(text if text.startswith(name) else f"{name}: {text}") from error.__cause__
+    except PermissionError:
+        raise MapError(f"{name}: no permission to read the file") from None
+    except Exception as error:  # astropy raises nearly anything on a file that is cut or garbled
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise MapError(f"{name}: not a sound FITS file ({lines[0].rstrip('.')}); fetch or write it again") from error
