@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from lensrec.arrays import thread_count
 
-MAX_INDEX = 4
+MAX_INDEX = 5
 
 
 class _Order(NamedTuple):
@@ -63,7 +63,7 @@ def wigner_sum(cl: NDArray, s: int, t: int, theta: NDArray, *, nthreads: int = 0
     cl : array (..., lmax+1), real
         Any number of spectra, from ℓ = 0; what stands below ℓ = max(|s|, |t|) is not used.
     s, t : int
-        |s|, |t| ≤ 4.
+        |s|, |t| ≤ 5.
     theta : array (ntheta,)
         Angles in radians, 0 ≤ θ ≤ π.
     nthreads : int
@@ -106,7 +106,7 @@ def wigner_project(
     ----------
     f : array (..., ntheta), real
     s, t : int
-        |s|, |t| ≤ 4.
+        |s|, |t| ≤ 5.
     lmax : int ≥ 0
     theta, weights : arrays (ntheta,)
         A quadrature rule in cos θ, its weights summing to 2: see `gl_nodes`.
