@@ -1,0 +1,383 @@
+"""What a run is: one YAML file, checked as a whole, with every default visible.
+
+`Recipe.load` reads a file, `Recipe.dump` gives it back with nothing left unsaid: a key that was left out, or set to
+null, is filled in from the others (lmax from nside, noise_p from noise_t, ...), so that code reads plain numbers.
+Angles and noise levels stand here as a paper quotes them (arcmin, degrees, µK·arcmin); numerics take radians.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from copy import deepcopy
+from enum import StrEnum
+from math import sqrt
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
+
+from lensrec.notation import ARCMIN, parse_angle, parse_noise, read_yaml, write_yaml
+from lensrec.recipe_checks import explain, problems
+
+
+class RecipeError(ValueError):
+    """A recipe that cannot be run; one line for each key that is wrong, saying its value and what would do."""
+
+
+class Estimator(StrEnum):
+    """The quadratic estimators of Okamoto & Hu (astro-ph/0301031), named by the two maps they pair."""
+
+    TT = "TT", "temperature with itself; strongest below the sensitivity of today's ground-based maps"
+    EE = "EE", "E-mode polarisation with itself"
+    TE = "TE", "temperature with E modes, each filtered by its own spectrum"
+    TB = "TB", "temperature with B modes"
+    EB = "EB", "E modes with B modes; strongest where the noise is far below 5 µK·arcmin"
+    MV = "MV", "the minimum-variance sum of the five"
+
+    def __new__(cls, value: str, doc: str = "") -> Self:
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.__doc__ = doc
+        return member
+
+
+def _parse_degrees(value: Any) -> float:
+    return parse_angle(value, "deg")
+
+
+def _parse_estimators(value: Any) -> Any:
+    return [v.strip() for v in value.split(",")] if isinstance(value, str) else value
+
+
+Arcmin = Annotated[NonNegativeFloat, BeforeValidator(parse_angle)]
+Degrees = Annotated[NonNegativeFloat, BeforeValidator(_parse_degrees)]
+Noise = Annotated[NonNegativeFloat, BeforeValidator(parse_noise)]
+Precision = Literal["double", "single"]
+# A key declared `DERIVED` is never None once a recipe stands: it is filled in from the keys beside it.
+DERIVED: Any = Field(default=None)
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_default(cls, data: Any) -> Any:
+        if not isinstance(data, Mapping):
+            return data
+        fields = cls.model_fields
+        return {k: v for k, v in data.items() if v is not None or k not in fields or fields[k].default is not None}
+
+    @classmethod
+    def model_validate(cls, obj: Any, **options: Any) -> Self:
+        """Check a dictionary; raises RecipeError with a line for each wrong key."""
+        try:
+            return super().model_validate(obj, **options)
+        except ValidationError as err:
+            raise RecipeError("\n".join(explain(err, cls))) from None
+
+    def _fill(self, **values: Any) -> None:
+        for key, value in values.items():
+            if getattr(self, key) is None:
+                self.__dict__[key] = value
+
+
+class Cosmology(_Section):
+    """Parameters by CAMB's names; the defaults are Planck 2018 TT,TE,EE+lowE+lensing (1807.06209, Table 2)."""
+
+    H0: PositiveFloat = 67.36
+    ombh2: PositiveFloat = 0.02237
+    omch2: NonNegativeFloat = 0.1200
+    mnu: NonNegativeFloat = 0.06
+    omk: float = 0.0
+    tau: NonNegativeFloat = 0.0544
+    As: PositiveFloat = 2.100e-9
+    ns: float = 0.9649
+    lens_potential_accuracy: NonNegativeFloat = 4.0
+
+    def parameters(self) -> dict[str, float]:
+        """The physical parameters alone, without accuracy settings."""
+        return {k: v for k, v in self.model_dump().items() if k != "lens_potential_accuracy"}
+
+
+class Sky(_Section):
+    """The simulated sky: its pixels, band limits, random numbers and lensing amplitudes."""
+
+    nside: Annotated[int, Field(ge=1, le=8192)] = 512
+    lmax: PositiveInt = DERIVED  # band limit of the unlensed sky; 3 nside - 1
+    lmax_data: PositiveInt = DERIVED  # band limit of the beam-convolved data map; 2 nside, or lmax
+    seed: NonNegativeInt = 0
+    phi_seed: NonNegativeInt = DERIVED  # seed of the lensing potential; the same
+    n_sims: PositiveInt = 1
+    a_phi: NonNegativeFloat = 1.0  # scales the C_L^φφ that remaps (four-point)
+    a_smooth: NonNegativeFloat = DERIVED  # smoothing of the power spectra (two-point); a_phi
+    epsilon: Annotated[float, Field(ge=1e-13, le=1e-2)] = 1e-7
+    precision: Precision = "double"
+    polarisation: bool = True
+    lensed: bool = True
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        self._fill(lmax=3 * self.nside - 1, phi_seed=self.seed, a_smooth=self.a_phi)
+        self._fill(lmax_data=min(2 * self.nside, self.lmax))
+        return self
+
+
+class Instrument(_Section):
+    """Beam and noise; N_ℓ = w² [1 + (ℓ/ℓ_knee)^slope], with a negative slope, white where ℓ_knee is null."""
+
+    fwhm: Arcmin = 1.4
+    noise_t: Noise = 6.0
+    noise_p: Noise = DERIVED  # sqrt(2) noise_t
+    lknee_t: PositiveFloat | None = None
+    slope_t: float | None = None
+    lknee_p: PositiveFloat | None = None
+    slope_p: float | None = None
+    pixel_window: Literal["none", "healpix"] = "none"
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        self._fill(noise_p=sqrt(2.0) * self.noise_t)
+        return self
+
+    @property
+    def fwhm_rad(self) -> float:
+        """Full width at half maximum of the Gaussian beam, radians."""
+        return self.fwhm * ARCMIN
+
+    @property
+    def noise_t_rad(self) -> float:
+        """White noise of T, µK·rad."""
+        return self.noise_t * ARCMIN
+
+    @property
+    def noise_p_rad(self) -> float:
+        """White noise of Q and of U, µK·rad."""
+        return self.noise_p * ARCMIN
+
+
+class Mask(_Section):
+    """Which part of the sky is seen: a map of weights, a cut in galactic latitude, or both; else all of it."""
+
+    file: Path | None = None
+    galactic_cut: Degrees | None = None
+    apodisation: Degrees = 1.0
+    kind: Literal["C1", "C2"] = "C2"
+
+    @property
+    def full_sky(self) -> bool:
+        """Whether nothing is masked."""
+        return self.file is None and not self.galactic_cut
+
+    @property
+    def apodisation_rad(self) -> float:
+        """Apodisation scale in radians."""
+        return self.apodisation * 60.0 * ARCMIN
+
+
+class Reconstruction(_Section):
+    """Estimators, the CMB multipoles they read, and the lensing multipoles L they return."""
+
+    estimators: Annotated[tuple[Estimator, ...], BeforeValidator(_parse_estimators), Field(min_length=1)] = DERIVED
+    lmin_t: Annotated[int, Field(ge=2)] = 100
+    lmax_t: Annotated[int, Field(ge=2)] = DERIVED  # lmax_data, at most 3000
+    lmin_p: Annotated[int, Field(ge=2)] = 100
+    lmax_p: Annotated[int, Field(ge=2)] = DERIVED  # lmax_data, at most 3000
+    L_min: PositiveInt = 2
+    L_max: PositiveInt = DERIVED  # the larger of lmax_t and lmax_p
+    n_bins: PositiveInt = DERIVED  # 20, or as many as bin_edges make
+    bin_edges: tuple[NonNegativeInt, ...] = DERIVED  # bin i is edge_i <= L < edge_(i+1); even steps in sqrt(L)
+    gradient_weights: Literal["gradient", "lensed", "unlensed"] = "gradient"
+    mean_field_sims: NonNegativeInt = 0
+    precision: Precision = "double"
+
+    def completed(self, sky: Sky) -> Self:
+        """A copy in which what was left out is filled in for this sky."""
+        out = self.model_copy()
+        top = min(sky.lmax_data, 3000)
+        out._fill(estimators=tuple(Estimator) if sky.polarisation else (Estimator.TT,), lmax_t=top, lmax_p=top)
+        out._fill(L_max=max(out.lmax_t, out.lmax_p))
+        out._fill(n_bins=20 if out.bin_edges is None else max(1, len(out.bin_edges) - 1))
+        out._fill(bin_edges=_even_edges(out.L_min, out.L_max, out.n_bins))
+        return out
+
+
+def _even_edges(low: int, high: int, n_bins: int) -> tuple[int, ...]:
+    a, b = sqrt(low), sqrt(high + 1)
+    return tuple(round((a + (b - a) * i / n_bins) ** 2) for i in range(n_bins + 1))
+
+
+class Recipe(_Section):
+    """One run: cosmology, sky, instrument, mask and reconstruction, checked against each other.
+
+    Read-only. `load` reads a file, `model_validate` a dictionary; both raise RecipeError.
+    """
+
+    name: str = "unnamed"
+    description: str = ""
+    cosmology: Cosmology = Cosmology()
+    sky: Sky = Sky()
+    instrument: Instrument = Instrument()
+    mask: Mask = Mask()
+    reconstruction: Reconstruction = Field(default_factory=Reconstruction)
+
+    @model_validator(mode="after")
+    def _agree(self) -> Self:
+        self.__dict__["reconstruction"] = self.reconstruction.completed(self.sky)
+        lines = list(problems(self))
+        if lines:
+            raise ValueError("\n".join(lines))
+        return self
+
+    @classmethod
+    def load(cls, path: str | Path, overrides: Iterable[str] = ()) -> Self:
+        """A recipe from a YAML file, or one that comes with lensrec by its bare name ("quickstart").
+
+        Parameters
+        ----------
+        path : str or Path
+        overrides : of str
+            "section.key=value" each, the value in YAML. A mask's path is relative to the recipe's folder where
+            the file names it, to the current folder where an override does.
+
+        Raises
+        ------
+        RecipeError
+            If there is no such file, it is no YAML, or a key or value is wrong.
+        """
+        file = find_recipe(path)
+        return cls.model_validate(override(_read(file), overrides))
+
+    def dump(self) -> str:
+        """The whole recipe as YAML, every default written out; `load` gives an equal recipe back."""
+        return write_yaml(self.model_dump(mode="json"))
+
+    def flat(self) -> dict[str, Any]:
+        """Every value by its dotted key, as plain data."""
+        return dict(_flatten(self.model_dump(mode="json")))
+
+    def sha256(self) -> str:
+        """A fingerprint of all values."""
+        return hashlib.sha256(json.dumps(self.flat(), sort_keys=True).encode()).hexdigest()
+
+    def differences(self, other: "Recipe") -> list[str]:
+        """A line for each key with another value in `other`: "sky.nside: 512 -> 1024"."""
+        mine, theirs = self.flat(), other.flat()
+        return [f"{k}: {v!r} -> {theirs.get(k)!r}" for k, v in mine.items() if v != theirs.get(k)]
+
+
+class PipelineRecipe(_Section):
+    """A whole run: which recipe, with what changed, and the stages to go through, in order."""
+
+    name: str = "unnamed"
+    description: str = ""
+    recipe: str
+    stages: tuple[Literal["simulate", "reconstruct", "view"], ...] = ("simulate", "reconstruct", "view")
+    changes: dict[str, Any] = Field(default={}, alias="set")
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """A pipeline from a YAML file, or one that comes with lensrec by its bare name; raises RecipeError.
+
+        The path of the recipe in it is relative to the pipeline's folder.
+        """
+        file = find_recipe(path, "pipelines")
+        pipeline = cls.model_validate(_read(file))
+        return pipeline.model_copy(update={"recipe": str(_beside(file, pipeline.recipe))})
+
+    def sky_recipe(self, overrides: Iterable[str] = ()) -> Recipe:
+        """The recipe this pipeline runs, with its `set` and then the overrides put in; raises RecipeError."""
+        data = _read(find_recipe(self.recipe))
+        for key, value in self.changes.items():
+            _put(data, key, value)
+        return Recipe.model_validate(override(data, overrides))
+
+
+def find_recipe(path: str | Path, kind: Literal["sims", "pipelines"] = "sims") -> Path:
+    """The file itself, or for a bare name the recipe of that name that comes with lensrec.
+
+    Raises
+    ------
+    RecipeError
+        If there is none, with the names that there are.
+    """
+    file = Path(path).expanduser()
+    if file.is_file():
+        return file.resolve()
+    here = Path(__file__).resolve().parent
+    shipped = {p.stem: p for folder in (here.parent, here / "recipes") for p in (folder / kind).glob("*.yaml")}
+    if str(path) in shipped:
+        return shipped[str(path)]
+    raise RecipeError(f"no recipe {str(path)!r}: give a YAML file, or one of {', '.join(sorted(shipped))}")
+
+
+def override(data: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
+    """A copy of a recipe's plain data with "section.key=value" put in, the value read as YAML.
+
+    Raises
+    ------
+    RecipeError
+        If an override is not of that form.
+    """
+    out = deepcopy(dict(data))
+    for text in overrides:
+        key, equals, value = text.partition("=")
+        if not equals or not key.strip():
+            raise RecipeError(f"{text!r} sets nothing; write key=value, e.g. sky.nside=1024")
+        try:
+            parsed = read_yaml(value)
+        except ValueError:
+            parsed = value
+        if key.strip() == "mask.file" and isinstance(parsed, str):
+            parsed = str(Path(parsed).expanduser().resolve())
+        _put(out, key.strip(), parsed)
+    return out
+
+
+def _put(data: dict[str, Any], key: str, value: Any) -> None:
+    *sections, last = key.split(".")
+    for name in sections:
+        if data.get(name) is None:
+            data[name] = {}
+        data = data[name]
+        if not isinstance(data, dict):
+            raise RecipeError(f"{key}: {name} has no keys of its own")
+    data[last] = value
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        data = read_yaml(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as err:
+        raise RecipeError(f"{file}: {err}") from None
+    if data is None:
+        data = {}
+    if not isinstance(data, dict):
+        raise RecipeError(f"{file}: a recipe is made of keys and values, e.g. 'name: mine'")
+    mask = data.get("mask")
+    if isinstance(mask, dict) and isinstance(mask.get("file"), str):
+        data = {**data, "mask": {**mask, "file": str(_beside(file, mask["file"]))}}
+    return data
+
+
+def _beside(file: Path, path: str) -> Path:
+    return (file.resolve().parent / Path(path).expanduser()).resolve()
+
+
+def _flatten(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in data.items():
+        if isinstance(value, Mapping):
+            yield from _flatten(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
