@@ -52,8 +52,6 @@ def read_car(hdu: Any, polconv: str | None = None) -> RawMap:
     MapError
         If the axes are not (I), (I, Q, U) or (I, Q, U, V).
     """
-    from pixell import wcsutils
-
     header = hdu.header
     data = np.asarray(hdu.data)
     stokes = _stokes_indices(header, data.shape)
@@ -63,7 +61,7 @@ def read_car(hdu: Any, polconv: str | None = None) -> RawMap:
     stated = header_text([header], "POLCCONV", "POLCONV")
     axis = any("STOKES" in str(header.get(f"CTYPE{i}", "")).upper() for i in (3, 4))
     conv = parse_polconv(polconv or stated, "IAU" if axis else "COSMO")
-    wcs = wcsutils.WCS(header).sub(2)
+    wcs = plain_wcs(hdu)
     unit = header_text([header], "BUNIT", "TUNIT1")
     units = (unit,) * len(values)
     description: dict[str, Any] = {
@@ -75,10 +73,45 @@ def read_car(hdu: Any, polconv: str | None = None) -> RawMap:
         "polconv_stated": bool(stated),
         "columns": tuple("IQU"[: len(values)]),
         "extname": str(hdu.name),
-        "coord": "G" if str(header["CTYPE1"]).upper().startswith("GLON") else "C",
-        "beam_fwhm_arcmin": None,
+        "coord": _coordinates(header),
+        "beam": "",
     }
     return RawMap(values, good, units, conv, description, wcs)
+
+
+def read_car_layer(hdu: Any, layer: int) -> tuple[NDArray[np.float64], NDArray[np.bool_], Any, str]:
+    """One component of a CAR image, whatever it holds: values (ny, nx), where they are numbers, WCS, coordinates."""
+    data = np.asarray(hdu.data)
+    layers = data.reshape(-1, *data.shape[-2:])
+    if not 0 <= layer < len(layers):
+        raise MapError(f"there is no component {layer}; the image has {len(layers)}")
+    values = layers[layer].astype(np.float64)
+    return values, good_values(values), plain_wcs(hdu), _coordinates(hdu.header)
+
+
+def plain_wcs(hdu: Any) -> Any:
+    """The two celestial axes of a CAR image.
+
+    Raises
+    ------
+    MapError
+        If its pixels have no size, or it reaches beyond a pole or more than once around the sky.
+    """
+    from pixell import wcsutils
+
+    wcs = wcsutils.WCS(hdu.header).sub(2)
+    cdelt = wcs.wcs.cdelt
+    if hdu.data is None or not np.isfinite(cdelt).all() or not np.all(cdelt):
+        raise MapError("the CAR image has no pixels, or its header no pixel size (CDELT1, CDELT2)")
+    ny, nx = hdu.data.shape[-2:]
+    reach = (np.array([0.5, ny + 0.5]) - wcs.wcs.crpix[1]) * cdelt[1]
+    if np.abs(reach).max() > 90.0 + 0.51 * abs(cdelt[1]) or nx * abs(cdelt[0]) > 360.0 + 1e-6:
+        raise MapError(f"a CAR image of {ny} x {nx} pixels of {abs(cdelt[1]):.4g} deg does not fit on the sky")
+    return wcs
+
+
+def _coordinates(header: Any) -> str:
+    return "G" if str(header["CTYPE1"]).upper().startswith("GLON") else "C"
 
 
 def resolution_degrees(wcs: Any) -> float:

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from lensrec.sky.car_io import car_image, car_to_healpix, matching_nside, read_car, sample_nearest
-from lensrec.sky.healpix_io import order_contrast, read_one_column, read_tables
-from lensrec.sky.map_header import MapError, RawMap, SkyMap, microkelvin_factor, open_fits
+from lensrec.sky.car_io import car_image, car_to_healpix, matching_nside, read_car, read_car_layer, sample_nearest
+from lensrec.sky.healpix_io import nside_of, order_contrast, read_one_column, read_tables, regraded
+from lensrec.sky.map_header import MapError, RawMap, SkyMap, about, microkelvin_factor, open_fits
 from lensrec.sky.map_write import read_alm, replacing, write_alm, write_map
 
 __all__ = [
@@ -75,27 +75,29 @@ def read_map(
     MapError
         If the file is not a map that can be read with certainty; one line says why, and how to mend it.
     """
-    _check_flags(unit, ordering, polconv, nside)
-    with open_fits(path) as hdus:
-        raw = _load(hdus, ordering, polconv)
+    with about(path):
+        _check_flags(unit, ordering, polconv, nside)
+        with open_fits(path) as hdus:
+            raw = _load(hdus, ordering, polconv)
         if raw.wcs is None and nside not in (None, raw.description["nside"]):
             raise MapError(f"the map has nside {raw.description['nside']}, not {nside}; HEALPix maps are not resampled")
         if not raw.observed.any():
             raise MapError("no pixel of the map is observed")
         maps = _in_microkelvin(raw, unit)
-        description = {**raw.description, "unit_assumed": unit}
         problem = _doubtful_unit(maps[0], raw.observed, trusted=unit is not None) or _doubtful_order(raw)
         if problem:
             raise MapError(problem)
         observed = raw.observed
         if raw.wcs is not None:
-            nside = nside or matching_nside(raw.wcs)
-            if nside > 8192:
-                raise MapError(f"CAR pixels this small need nside {nside}; give nside=8192 or less")
-            maps, observed = car_to_healpix(maps, observed, raw.wcs, nside, nthreads=nthreads)
+            size = nside or matching_nside(raw.wcs)
+            _check_flags(None, None, None, size)
+            maps, observed = car_to_healpix(maps, observed, raw.wcs, size, nthreads=nthreads)
             if not observed.any():
                 raise MapError("nothing of the map is left away from its borders")
-    return SkyMap(maps.astype(dtype, copy=False), nside or description["nside"], observed, description)
+    found = nside_of(maps.shape[-1])
+    return SkyMap(
+        maps.astype(dtype, copy=False), found, observed, {**raw.description, "nside": found, "unit_flag": unit}
+    )
 
 
 def read_mask(
@@ -128,41 +130,27 @@ def read_mask(
     MapError
         If the file cannot be read, has values outside [0, 1], or lets no pixel pass.
     """
-    import healpy
-
-    _check_flags(None, ordering, None, nside)
-    with open_fits(path) as hdus:
-        image = car_image(hdus)
-        if image is None:
-            values, good, facts = read_one_column(hdus, column, ordering)
-            mask = _unit_interval(values, good)
-            contrast = order_contrast(mask, np.ones(len(mask), dtype=bool), typical=False)
-            if contrast > _ROUGHER:
-                raise MapError(_order_message(facts["ordering"], contrast))
-            found, names = facts["coord"], facts["columns"]
-        else:
-            layers = np.asarray(image.data).reshape(-1, *image.data.shape[-2:])
-            if not 0 <= column < len(layers):
-                raise MapError(f"there is no component {column}; the image has {len(layers)}")
-            raw = read_car_layer(image, layers[column])
-            mask, found, names = raw.values[0], raw.description["coord"], []
+    with about(path):
+        _check_flags(None, ordering, None, nside)
+        with open_fits(path) as hdus:
+            image = car_image(hdus)
+            if image is None:
+                values, good, facts = read_one_column(hdus, column, ordering)
+                found, wcs = facts["coord"], None
+            else:
+                values, good, wcs, found = read_car_layer(image, column)
+        mask = _unit_interval(values, good)
         if coord and found and found != coord:
             raise MapError(f"the mask is in coordinates {found}, the map in {coord}; rotate one of them")
         if not mask.any():
-            hint = f"; try another column of {', '.join(names)}" if len(names) > 1 else ""
-            raise MapError(f"column {column} of the mask is zero everywhere{hint}")
-        if image is None:
-            return mask if len(mask) == 12 * nside**2 else healpy.ud_grade(mask, nside)
-        subdivide = max(1, matching_nside(raw.wcs) // nside)
-        return sample_nearest(mask, raw.wcs, nside, subdivide=subdivide)
-
-
-def read_car_layer(image: Any, layer: NDArray) -> RawMap:
-    """One layer of a CAR image as a mask: values in [0, 1], zero where there is no number."""
-    raw = read_car(image)
-    values = np.asarray(layer, dtype=np.float64)
-    mask = _unit_interval(values, np.isfinite(values) & (values > -1e30))
-    return RawMap(mask[None], raw.observed, raw.units, raw.polconv, raw.description, raw.wcs)
+            raise MapError(f"column {column} of the mask is zero everywhere; try another column=, or another file")
+        if wcs is not None:
+            return sample_nearest(mask, wcs, nside, subdivide=max(1, matching_nside(wcs) // nside))
+        everywhere = np.ones(len(mask), dtype=bool)
+        contrast = order_contrast(mask, everywhere, facts["ordering"], typical=False)
+        if contrast > _ROUGHER:
+            raise MapError(_order_message(facts["ordering"], contrast))
+    return regraded(mask, nside)
 
 
 def inspect_map(
@@ -177,7 +165,7 @@ def inspect_map(
     Returns
     -------
     dict
-        kind, nside or shape, ordering, unit, polarised, polconv, columns, coord, beam_fwhm_arcmin,
+        kind, nside or shape, ordering, unit, polarised, polconv, columns, coord, beam,
         observed_fraction, zero_fraction (of observed pixels), components: {"I": {"mean", "rms" about the mean,
         "min", "max"}, ...} in `component_unit` (uK_CMB, or "as in the file" where the unit is not known), and
         problems: a list of lines, empty for a map that `read_map` would take as it is.
@@ -187,21 +175,22 @@ def inspect_map(
     MapError
         If the file holds no map at all.
     """
-    _check_flags(unit, ordering, polconv, None)
-    with open_fits(path) as hdus:
-        raw = _load(hdus, ordering, polconv)
-        problems: list[str] = []
-        try:
-            maps, shown = _in_microkelvin(raw, unit), "uK_CMB"
-        except MapError as error:
-            maps, shown = np.where(raw.observed, raw.values, 0.0), "as in the file"
-            problems.append(str(error))
-        seen = maps[:, raw.observed]
-        if seen.size == 0:
-            problems.append("no pixel of the map is observed")
-        elif shown == "uK_CMB":
-            problems += filter(None, [_doubtful_unit(maps[0], raw.observed, trusted=unit is not None)])
-        problems += filter(None, [_doubtful_order(raw)])
+    with about(path):
+        _check_flags(unit, ordering, polconv, None)
+        with open_fits(path) as hdus:
+            raw = _load(hdus, ordering, polconv)
+    problems: list[str] = []
+    try:
+        maps, shown = _in_microkelvin(raw, unit), "uK_CMB"
+    except MapError as error:
+        maps, shown = np.where(raw.observed, raw.values, 0.0), "as in the file"
+        problems.append(str(error))
+    seen = maps[:, raw.observed]
+    if seen.size == 0:
+        problems.append("no pixel of the map is observed")
+    elif shown == "uK_CMB":
+        problems += filter(None, [_doubtful_unit(maps[0], raw.observed, trusted=unit is not None)])
+    problems += filter(None, [_doubtful_order(raw)])
     facts = dict(raw.description)
     facts["unit"] = unit or _joined(raw.units)
     facts["polarised"] = len(maps) == 3
@@ -255,7 +244,7 @@ def _doubtful_unit(temperature: NDArray, observed: NDArray[np.bool_], *, trusted
 def _doubtful_order(raw: RawMap) -> str:
     if raw.wcs is not None:
         return ""
-    contrast = order_contrast(raw.values[0], raw.observed)
+    contrast = order_contrast(raw.values[0], raw.observed, raw.description["ordering"])
     return _order_message(raw.description["ordering"], contrast) if contrast > _ROUGHER else ""
 
 

@@ -152,23 +152,38 @@ def open_fits(path: str | os.PathLike[str]) -> Iterator[Any]:
     from astropy.io import fits
 
     name = os.fspath(path)
-    if os.path.isdir(name):
-        raise MapError(f"{name}: is a folder, not a FITS file")
-    if not os.path.exists(name):
-        raise MapError(f"{name}: no such file")
-    if os.path.getsize(name) == 0:
-        raise MapError(f"{name}: the file is empty")
+    with about(path):
+        _check_file(name)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                warnings.filterwarnings("error", message=".*truncated.*")
+                with fits.open(name, lazy_load_hdus=False) as hdus:
+                    yield hdus
+        except MapError:
+            raise
+        except PermissionError:
+            raise MapError("no permission to read the file") from None
+        except Exception as error:  # astropy raises nearly anything on a file that is cut or garbled
+            lines = str(error).strip().splitlines() or [type(error).__name__]
+            raise MapError(f"not a sound FITS file ({lines[0].rstrip('.')}); fetch or write it again") from error
+
+
+@contextmanager
+def about(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Put the file's name before the message of any MapError that is raised inside."""
+    name = os.fspath(path)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            warnings.filterwarnings("error", message=".*truncated.*")
-            with fits.open(name, lazy_load_hdus=False) as hdus:
-                yield hdus
+        yield
     except MapError as error:
         text = str(error)
         raise MapError(text if text.startswith(name) else f"{name}: {text}") from error.__cause__
-    except PermissionError:
-        raise MapError(f"{name}: no permission to read the file") from None
-    except Exception as error:  # astropy raises nearly anything on a file that is cut or garbled
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise MapError(f"{name}: not a sound FITS file ({lines[0].rstrip('.')}); fetch or write it again") from error
+
+
+def _check_file(name: str) -> None:
+    if os.path.isdir(name):
+        raise MapError("is a folder, not a FITS file")
+    if not os.path.exists(name):
+        raise MapError("no such file")
+    if os.path.getsize(name) == 0:
+        raise MapError("the file is empty")

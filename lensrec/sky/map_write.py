@@ -1,7 +1,7 @@
 """Writing maps and alm in healpy's FITS formats, so that a file is there as a whole or not at all."""
 
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -24,18 +24,17 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[str]:
     """
     name = os.path.abspath(os.fspath(path))
     folder, base = os.path.split(name)
-    handle, temporary = tempfile.mkstemp(prefix=".part-", suffix="-" + base, dir=folder)
-    os.close(handle)
+    temporary = os.path.join(folder, f".part-{os.getpid()}-{secrets.token_hex(4)}-{base}")
     try:
         yield temporary
         _sync(temporary)
-        os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, name)
         _sync(folder)
-    except BaseException:
+    except OSError as error:
+        raise MapError(f"{os.fspath(path)}: cannot be written ({error.strerror or error})") from error
+    finally:
         if os.path.exists(temporary):
             os.unlink(temporary)
-        raise
 
 
 def write_map(
@@ -66,7 +65,7 @@ def write_map(
     Raises
     ------
     MapError
-        If the shape is not that of HEALPix maps, or a pixel is not finite.
+        If the shape is not that of HEALPix maps, a pixel is not finite, or the disk refuses.
     """
     import healpy
 
@@ -202,9 +201,3 @@ def _sync(path: str) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
