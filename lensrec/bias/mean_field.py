@@ -5,7 +5,7 @@ lensing, is the mean field. Its estimate from a finite number of simulations has
 independent halves keep out of the auto-spectrum.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,8 +20,9 @@ class MeanField:
 
     Attributes
     ----------
-    halves : array (2, nalm)
-    gaussian_bias : array (lmax+1,)
+    halves : array (2, ..., nalm)
+        Means of the simulations with even and with odd numbers.
+    gaussian_bias : array (..., lmax+1)
         Mean spectrum of the simulated estimates about their mean: the N0 of these maps, as masked as they are.
     count : int
         Number of simulations.
@@ -33,18 +34,18 @@ class MeanField:
 
     @property
     def mean(self) -> NDArray:
-        """The mean over all simulations, (nalm,)."""
+        """The mean over all simulations, (..., nalm)."""
         even, odd = (self.count + 1) // 2, self.count // 2
         return (even * self.halves[0] + odd * self.halves[1]) / self.count
 
 
-def mean_field(estimates: Sequence[NDArray]) -> MeanField:
-    """Mean field and Gaussian bias from estimates on simulated maps; they are read once, in turn.
+def mean_field(estimates: Iterable[NDArray]) -> MeanField:
+    """Mean field and Gaussian bias from estimates on simulated maps; they are read once, in turn, and not kept.
 
     Parameters
     ----------
-    estimates : sequence of array (nalm,)
-        φ̂ of unlensed Gaussian skies with the power, noise and mask of the data; at least four.
+    estimates : iterable of array (..., nalm)
+        Estimates, e.g. φ̂ and Ω̂, of unlensed Gaussian skies with the power, noise and mask of the data; at least four.
 
     Raises
     ------
@@ -55,18 +56,30 @@ def mean_field(estimates: Sequence[NDArray]) -> MeanField:
     -----
     With n simulations of mean m, Σ_i |x_i − m|²/(n − 1) is unbiased for the variance of one.
     """
-    count = len(estimates)
+    sums: list[NDArray | float] = [0.0, 0.0]
+    power: NDArray | float = 0.0
+    count = 0
+    for estimate in estimates:
+        sums[count % 2] = sums[count % 2] + estimate
+        power = power + _spectra(estimate, estimate)
+        count += 1
     if count < 4:
         raise ValueError(f"a mean field needs at least 4 simulations, got {count}")
-    halves = [np.mean([estimates[i] for i in range(start, count, 2)], axis=0) for start in (0, 1)]
-    raw = sum(alm_to_cl(estimate) for estimate in estimates)
-    total = MeanField(np.stack(halves), np.zeros(1), count).mean
-    return MeanField(np.stack(halves), (raw - count * alm_to_cl(total)) / (count - 1), count)
+    mean = np.asarray((sums[0] + sums[1]) / count)
+    halves = np.stack([sums[0] / ((count + 1) // 2), sums[1] / (count // 2)])
+    return MeanField(halves, (power - count * _spectra(mean, mean)) / (count - 1), count)
 
 
 def subtracted_spectrum(estimate: NDArray, field: MeanField) -> NDArray[np.float64]:
-    """Spectrum of an estimate with the mean field taken off, by one half in each factor; (lmax+1,), from L = 0.
+    """Spectrum of an estimate with the mean field taken off, by one half in each factor; (..., lmax+1), from L = 0.
 
     The product of two independently noisy means adds no bias of its own.
     """
-    return alm_to_cl(estimate - field.halves[0], estimate - field.halves[1])
+    return _spectra(estimate - field.halves[0], estimate - field.halves[1])
+
+
+def _spectra(a: NDArray, b: NDArray) -> NDArray[np.float64]:
+    """Spectra of each row of (..., nalm)."""
+    pairs = zip(a.reshape(-1, a.shape[-1]), b.reshape(-1, b.shape[-1]), strict=True)
+    spectra = np.stack([alm_to_cl(x, y) for x, y in pairs])
+    return spectra.reshape(*a.shape[:-1], -1)
