@@ -1,0 +1,1 @@
+"""Slow truths: direct sums that the fast code is measured against."""
