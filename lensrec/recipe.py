@@ -190,13 +190,13 @@ class Reconstruction(_Section):
     """Estimators, the CMB multipoles they read, and the lensing multipoles L they return."""
 
     estimators: Annotated[tuple[Estimator, ...], BeforeValidator(_parse_estimators), Field(min_length=1)] = DERIVED
-    lmin_t: Annotated[int, Field(ge=2)] = 100
+    lmin_t: Annotated[int, Field(ge=2)] = DERIVED  # 100, at most half of lmax_t
     lmax_t: Annotated[int, Field(ge=2)] = DERIVED  # lmax_data, at most 3000
-    lmin_p: Annotated[int, Field(ge=2)] = 100
+    lmin_p: Annotated[int, Field(ge=2)] = DERIVED  # 100, at most half of lmax_p
     lmax_p: Annotated[int, Field(ge=2)] = DERIVED  # lmax_data, at most 3000
     L_min: PositiveInt = 2
     L_max: PositiveInt = DERIVED  # the larger of lmax_t and lmax_p
-    n_bins: PositiveInt = DERIVED  # 20, or as many as bin_edges make
+    n_bins: PositiveInt = DERIVED  # 20, fewer where L_max is low; or as many as bin_edges make
     bin_edges: tuple[NonNegativeInt, ...] = DERIVED  # bin i is edge_i <= L < edge_(i+1); even steps in sqrt(L)
     gradient_weights: Literal["gradient", "lensed", "unlensed"] = "gradient"
     mean_field_sims: NonNegativeInt = 0
@@ -207,8 +207,10 @@ class Reconstruction(_Section):
         out = self.model_copy()
         top = min(sky.lmax_data, 3000)
         out._fill(estimators=tuple(Estimator) if sky.polarisation else (Estimator.TT,), lmax_t=top, lmax_p=top)
+        out._fill(lmin_t=max(2, min(100, out.lmax_t // 2)), lmin_p=max(2, min(100, out.lmax_p // 2)))
         out._fill(L_max=max(out.lmax_t, out.lmax_p))
-        out._fill(n_bins=20 if out.bin_edges is None else max(1, len(out.bin_edges) - 1))
+        by_range = max(1, min(20, (out.L_max + 1 - out.L_min) // 3))
+        out._fill(n_bins=by_range if out.bin_edges is None else max(1, len(out.bin_edges) - 1))
         out._fill(bin_edges=_even_edges(out.L_min, out.L_max, out.n_bins))
         return out
 

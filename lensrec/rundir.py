@@ -1,0 +1,355 @@
+"""What a run leaves: one folder with its recipe, its provenance, and products that are whole or not there.
+
+    RUN/recipe.yaml  provenance.json  theory.ecsv
+    RUN/sims/0000/   phi_alm.fits  unlensed_alm.fits  lensed.fits  data.fits
+    RUN/recon/0000/  phi_TT_alm.fits ...                 RUN/recon/data/ for a map brought from outside
+    RUN/recon/response.ecsv
+
+Files are written under a temporary name and renamed when complete, so a product that is there can be trusted, and a
+run that was killed goes on from the products it has.
+"""
+
+import json
+import logging
+import os
+import platform
+import socket
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lensrec.recipe import Recipe
+from lensrec.sky.map_write import replacing
+
+if TYPE_CHECKING:
+    from lensrec.theory.spectra import TheorySpectra
+
+PACKAGES = ("lensrec", "numpy", "scipy", "ducc0", "healpy", "pixell", "astropy", "camb", "pydantic")
+log = logging.getLogger(__name__)
+
+
+class RunError(ValueError):
+    """A run directory that cannot be used as asked; one line that says why and what would do."""
+
+
+@dataclass(frozen=True)
+class RunDir:
+    """A run directory and the recipe that rules it; `create_run` and `open_run` make one.
+
+    Attributes
+    ----------
+    path : Path
+    recipe : Recipe
+    """
+
+    path: Path
+    recipe: Recipe
+
+    @property
+    def theory(self) -> Path:
+        """The table of theory spectra."""
+        return self.path / "theory.ecsv"
+
+    @property
+    def response(self) -> Path:
+        """The table of responses R and noise N0 of each estimator."""
+        return self.path / "recon" / "response.ecsv"
+
+    def sim(self, number: int, name: str) -> Path:
+        """A file of one simulation, e.g. sim(0, "data.fits")."""
+        return self.path / "sims" / f"{number:04d}" / name
+
+    def recon(self, which: int | str, name: str) -> Path:
+        """A file of one reconstruction: of a simulation by its number, or of a map from outside, "data"."""
+        return self.path / "recon" / (which if isinstance(which, str) else f"{which:04d}") / name
+
+    def has(self, *products: Path) -> bool:
+        """Whether all these files are there and finished; a temporary file is never taken for one."""
+        return all(p.is_file() and p.stat().st_size > 0 for p in products)
+
+
+def create_run(
+    path: str | Path, recipe: Recipe, *, command: Sequence[str] = (), inputs: Mapping[str, Any] | None = None
+) -> RunDir:
+    """Begin a run, or go on with the one that is there when its recipe is the same.
+
+    Parameters
+    ----------
+    path : str or Path
+        Made if need be.
+    recipe : Recipe
+    command : sequence of str
+        The command line, for the provenance.
+    inputs : mapping
+        What else decides the results, such as the name of a map from outside; plain data.
+
+    Raises
+    ------
+    RunError
+        If the folder holds a run of another recipe or other inputs (the line names the keys that differ), or
+        something that is no run.
+    """
+    folder = Path(path)
+    given = json.loads(json.dumps(dict(inputs or {}), default=str))
+    if folder.exists() and not folder.is_dir():
+        raise RunError(f"{folder} is a file; --out wants a folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    if (folder / "recipe.yaml").is_file():
+        run = open_run(folder)
+        before = _provenance(folder)
+        changed = run.recipe.differences(recipe) + _changed_inputs(before.get("inputs", {}), given)
+        if changed:
+            raise RunError(f"{folder} was begun with another recipe ({'; '.join(changed)}); give another --out")
+        _warn_of_versions(before)
+        resumed = [*before.get("resumed", []), {"time": _now(), "command": list(command)}]
+        write_json(folder / "provenance.json", {**before, "resumed": resumed})
+        return run
+    foreign = sorted(p.name for p in folder.iterdir() if not p.name.startswith(".") and p.name != "provenance.json")
+    if foreign:
+        raise RunError(f"{folder} holds {foreign[0]} but no recipe.yaml, so it is no run; give a new folder")
+    record = provenance(recipe, command)
+    write_json(folder / "provenance.json", {**record, "inputs": given, "resumed": []})
+    _write_text(folder / "recipe.yaml", recipe.dump())
+    return RunDir(folder, recipe)
+
+
+def open_run(path: str | Path) -> RunDir:
+    """The run in a folder.
+
+    Raises
+    ------
+    RunError
+        If the folder has no recipe.yaml.
+    RecipeError
+        If its recipe is not valid.
+    """
+    folder = Path(path)
+    file = folder / "recipe.yaml"
+    if not file.is_file():
+        raise RunError(
+            f"{folder} is no run: it has no recipe.yaml; make one with lensrec simulate RECIPE --out {folder}"
+        )
+    return RunDir(folder, Recipe.load(file))
+
+
+def amend_run(run: RunDir, recipe: Recipe) -> RunDir:
+    """The same run with other reconstruction keys, which may change as long as nothing has been reconstructed.
+
+    Raises
+    ------
+    RunError
+        If other keys differ, or products in recon/ came from the old ones.
+    """
+    changed = run.recipe.differences(recipe)
+    if not changed:
+        return run
+    fixed = [line for line in changed if not line.startswith("reconstruction.")]
+    recon = run.path / "recon"
+    made = recon.is_dir() and any(p.is_file() and not p.name.startswith(".") for p in recon.rglob("*"))
+    if fixed or made:
+        reason = "its skies were made" if fixed else f"{recon} was made"
+        raise RunError(f"{run.path}: {reason} with other values ({'; '.join(fixed or changed)}); give another run")
+    write_json(run.path / "provenance.json", {**_provenance(run.path), "recipe_sha256": recipe.sha256()})
+    _write_text(run.path / "recipe.yaml", recipe.dump())
+    return RunDir(run.path, recipe)
+
+
+def provenance(recipe: Recipe, command: Sequence[str] = ()) -> dict[str, Any]:
+    """Where results come from: versions, platform, time (UTC), command line and fingerprint of the recipe."""
+    return {
+        "packages": {name: _version(name) for name in PACKAGES},
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "time": _now(),
+        "command": list(command) or list(sys.argv),
+        "recipe_sha256": recipe.sha256(),
+    }
+
+
+@contextmanager
+def locked(path: str | Path) -> Iterator[None]:
+    """Hold a run directory, made if need be, against other commands; leftovers of killed ones are swept away.
+
+    The lock is the operating system's, so it goes with its process, however that ends. Where the file system has
+    none, the process named in the lock file is looked for instead.
+
+    Raises
+    ------
+    RunError
+        If another process holds it; the line says which.
+    """
+    folder = Path(path)
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        if not _take(handle):
+            holder = _text(handle) or "another process"
+            raise RunError(f"{folder} is in use by {holder}; wait for it, or give another folder")
+        os.ftruncate(handle, 0)
+        os.lseek(handle, 0, os.SEEK_SET)
+        os.write(handle, f"process {os.getpid()} on {socket.gethostname()} since {_now()}".encode())
+        sweep(folder)
+        yield
+        os.ftruncate(handle, 0)
+    finally:
+        os.close(handle)
+
+
+def sweep(folder: Path) -> None:
+    """Remove the temporary files of killed commands; only for who holds the lock."""
+    for part in folder.rglob(".part-*"):
+        log.info("%s: left by a killed run, removed", part)
+        part.unlink(missing_ok=True)
+
+
+def write_json(path: Path, data: Mapping[str, Any]) -> None:
+    """Write a JSON file, whole or not at all."""
+    _write_text(path, json.dumps(data, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_table(path: Path, columns: Mapping[str, NDArray], units: Mapping[str, str], note: str = "") -> None:
+    """Write an ECSV table, whole or not at all; float64 columns come back bit for bit.
+
+    Parameters
+    ----------
+    path : Path
+        Its folder is made if need be.
+    columns : mapping of arrays (n,)
+    units : mapping
+        Astropy's unit names for those columns that have one.
+    note : str
+        What the table holds, for its header.
+    """
+    from astropy.table import Column, Table
+
+    table = Table([Column(values, name, unit=units.get(name)) for name, values in columns.items()])
+    if note:
+        table.meta["comments"] = [note]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
+        table.write(temporary, format="ascii.ecsv", overwrite=True)
+
+
+def read_table(path: Path) -> dict[str, NDArray]:
+    """The columns of an ECSV table."""
+    from astropy.table import Table
+
+    table = Table.read(path, format="ascii.ecsv")
+    return {name: np.array(table[name]) for name in table.colnames}
+
+
+def write_theory(run: RunDir, theory: "TheorySpectra") -> None:
+    """Write theory.ecsv: ell, then {TT,EE,BB,TE}_{unlensed,lensed,gradient}, PP, TP and EP; raw C_ℓ from ℓ = 0."""
+    columns: dict[str, NDArray] = {"ell": np.arange(theory.lmax + 1)}
+    for kind in ("unlensed", "lensed", "gradient"):
+        columns |= {f"{key}_{kind}": cl for key, cl in getattr(theory, kind).items()}
+    columns |= dict(theory.potential)
+    units = {name: "uK2" for name in columns if "_" in name} | {"TP": "uK", "EP": "uK"}
+    write_table(run.theory, columns, units, "raw C_ell from ell = 0; phi is dimensionless")
+
+
+def read_theory(run: RunDir) -> "TheorySpectra":
+    """The spectra in theory.ecsv."""
+    from lensrec.theory.spectra import TheorySpectra
+
+    table = read_table(run.theory)
+    kinds = {
+        kind: {key: table[f"{key}_{kind}"] for key in ("TT", "EE", "BB", "TE")}
+        for kind in ("unlensed", "lensed", "gradient")
+    }
+    return TheorySpectra(**kinds, potential={key: table[key] for key in ("PP", "TP", "EP")})
+
+
+def write_response(run: RunDir, response: Mapping[str, NDArray], n0: Mapping[str, NDArray]) -> None:
+    """Write recon/response.ecsv: L from 0, then R_K and N0_K for each estimator K; dimensionless, those of φ."""
+    length = len(next(iter(response.values())))
+    columns: dict[str, NDArray] = {"L": np.arange(length)}
+    for key, values in response.items():
+        columns |= {f"R_{key}": values, f"N0_{key}": n0[key]}
+    write_table(
+        run.response, columns, {}, "response R and noise N0 of the lensing potential, dimensionless, from L = 0"
+    )
+
+
+def read_response(run: RunDir) -> tuple[dict[str, NDArray], dict[str, NDArray]]:
+    """Responses and noise by estimator, each from L = 0."""
+    table = read_table(run.response)
+    keys = [name[2:] for name in table if name.startswith("R_")]
+    return {key: table[f"R_{key}"] for key in keys}, {key: table[f"N0_{key}"] for key in keys}
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
+        Path(temporary).write_text(text, encoding="utf-8")
+
+
+def _provenance(folder: Path) -> dict[str, Any]:
+    try:
+        return json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except ValueError as err:
+        raise RunError(f"{folder / 'provenance.json'} is damaged: {err}; give another --out") from None
+
+
+def _changed_inputs(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    keys = sorted({*old, *new})
+    return [f"{key}: {old.get(key)!r} -> {new.get(key)!r}" for key in keys if old.get(key) != new.get(key)]
+
+
+def _warn_of_versions(before: Mapping[str, Any]) -> None:
+    for name, was in before.get("packages", {}).items():
+        if (now := _version(name)) != was:
+            log.warning("this run was begun with %s %s and goes on with %s", name, was, now)
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _take(handle: int) -> bool:
+    try:
+        import fcntl
+
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    except BlockingIOError:
+        return False
+    except (ImportError, OSError):
+        return not _alive(_text(handle).split())
+
+
+def _text(handle: int) -> str:
+    os.lseek(handle, 0, os.SEEK_SET)
+    return os.read(handle, 200).decode(errors="replace").strip()
+
+
+def _alive(holder: list[str]) -> bool:
+    # "process PID on HOST since TIME"; of another host's processes nothing can be known, so they count as alive
+    if len(holder) < 4:
+        return False
+    if holder[3] != socket.gethostname():
+        return True
+    try:
+        os.kill(int(holder[1]), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
