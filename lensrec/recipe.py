@@ -27,12 +27,9 @@ from pydantic import (
     model_validator,
 )
 
-from lensrec.notation import ARCMIN, parse_angle, parse_noise, read_yaml, write_yaml
+from lensrec.notation import ARCMIN, parse_angle, parse_noise, write_yaml
 from lensrec.recipe_checks import explain, problems
-
-
-class RecipeError(ValueError):
-    """A recipe that cannot be run; one line for each key that is wrong, saying its value and what would do."""
+from lensrec.recipe_files import RecipeError, beside, find_recipe, override, put, read_recipe
 
 
 class Estimator(StrEnum):
@@ -259,7 +256,31 @@ class Recipe(_Section):
             If there is no such file, it is no YAML, or a key or value is wrong.
         """
         file = find_recipe(path)
-        return cls.model_validate(override(_read(file), overrides))
+        return cls.model_validate(override(read_recipe(file), overrides))
+
+    @classmethod
+    def for_map(cls, nside: int, settings: Mapping[str, Any], *, polarised: bool = True) -> Self:
+        """A recipe for a map from outside: its nside put in, and a sky that reaches as far as is reconstructed.
+
+        Parameters
+        ----------
+        nside : int
+        settings : mapping
+            The plain data of a recipe, without what the map itself says.
+        polarised : bool
+            Whether there are Q and U; without them TT alone is left.
+
+        Raises
+        ------
+        RecipeError
+            If a key or value is wrong, or too much for the map.
+        """
+        data = deepcopy(dict(settings))
+        rec, sky = data.get("reconstruction") or {}, dict(data.get("sky") or {})
+        tops = [rec[key] for key in ("lmax_t", "lmax_p") if isinstance(rec.get(key), int)]
+        reach = min(3 * nside - 1, max(tops, default=min(2 * nside, 3000)))
+        defaults = {"nside": nside, "lmax_data": reach, "lmax": min(4 * nside, reach + 500), "polarisation": polarised}
+        return cls.model_validate({**data, "sky": {**defaults, **sky}})
 
     def dump(self) -> str:
         """The whole recipe as YAML, every default written out; `load` gives an equal recipe back."""
@@ -292,89 +313,19 @@ class PipelineRecipe(_Section):
     def load(cls, path: str | Path) -> Self:
         """A pipeline from a YAML file, or one that comes with lensrec by its bare name; raises RecipeError.
 
-        The path of the recipe in it is relative to the pipeline's folder.
+        The recipe in it is a path relative to the pipeline's folder, or a bare name, too.
         """
         file = find_recipe(path, "pipelines")
-        pipeline = cls.model_validate(_read(file))
-        return pipeline.model_copy(update={"recipe": str(_beside(file, pipeline.recipe))})
+        pipeline = cls.model_validate(read_recipe(file))
+        named = beside(file, pipeline.recipe)
+        return pipeline.model_copy(update={"recipe": str(named)}) if named.is_file() else pipeline
 
     def sky_recipe(self, overrides: Iterable[str] = ()) -> Recipe:
         """The recipe this pipeline runs, with its `set` and then the overrides put in; raises RecipeError."""
-        data = _read(find_recipe(self.recipe))
+        data = read_recipe(find_recipe(self.recipe))
         for key, value in self.changes.items():
-            _put(data, key, value)
+            put(data, key, value)
         return Recipe.model_validate(override(data, overrides))
-
-
-def find_recipe(path: str | Path, kind: Literal["sims", "pipelines"] = "sims") -> Path:
-    """The file itself, or for a bare name the recipe of that name that comes with lensrec.
-
-    Raises
-    ------
-    RecipeError
-        If there is none, with the names that there are.
-    """
-    file = Path(path).expanduser()
-    if file.is_file():
-        return file.resolve()
-    here = Path(__file__).resolve().parent
-    shipped = {p.stem: p for folder in (here.parent, here / "recipes") for p in (folder / kind).glob("*.yaml")}
-    if str(path) in shipped:
-        return shipped[str(path)]
-    raise RecipeError(f"no recipe {str(path)!r}: give a YAML file, or one of {', '.join(sorted(shipped))}")
-
-
-def override(data: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
-    """A copy of a recipe's plain data with "section.key=value" put in, the value read as YAML.
-
-    Raises
-    ------
-    RecipeError
-        If an override is not of that form.
-    """
-    out = deepcopy(dict(data))
-    for text in overrides:
-        key, equals, value = text.partition("=")
-        if not equals or not key.strip():
-            raise RecipeError(f"{text!r} sets nothing; write key=value, e.g. sky.nside=1024")
-        try:
-            parsed = read_yaml(value)
-        except ValueError:
-            parsed = value
-        if key.strip() == "mask.file" and isinstance(parsed, str):
-            parsed = str(Path(parsed).expanduser().resolve())
-        _put(out, key.strip(), parsed)
-    return out
-
-
-def _put(data: dict[str, Any], key: str, value: Any) -> None:
-    *sections, last = key.split(".")
-    for name in sections:
-        if data.get(name) is None:
-            data[name] = {}
-        data = data[name]
-        if not isinstance(data, dict):
-            raise RecipeError(f"{key}: {name} has no keys of its own")
-    data[last] = value
-
-
-def _read(file: Path) -> dict[str, Any]:
-    try:
-        data = read_yaml(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as err:
-        raise RecipeError(f"{file}: {err}") from None
-    if data is None:
-        data = {}
-    if not isinstance(data, dict):
-        raise RecipeError(f"{file}: a recipe is made of keys and values, e.g. 'name: mine'")
-    mask = data.get("mask")
-    if isinstance(mask, dict) and isinstance(mask.get("file"), str):
-        data = {**data, "mask": {**mask, "file": str(_beside(file, mask["file"]))}}
-    return data
-
-
-def _beside(file: Path, path: str) -> Path:
-    return (file.resolve().parent / Path(path).expanduser()).resolve()
 
 
 def _flatten(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

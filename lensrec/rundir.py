@@ -99,9 +99,7 @@ def create_run(
     """
     folder = Path(path)
     given = json.loads(json.dumps(dict(inputs or {}), default=str))
-    if folder.exists() and not folder.is_dir():
-        raise RunError(f"{folder} is a file; --out wants a folder")
-    folder.mkdir(parents=True, exist_ok=True)
+    _make_folder(folder)
     if (folder / "recipe.yaml").is_file():
         run = open_run(folder)
         before = _provenance(folder)
@@ -112,9 +110,6 @@ def create_run(
         resumed = [*before.get("resumed", []), {"time": _now(), "command": list(command)}]
         write_json(folder / "provenance.json", {**before, "resumed": resumed})
         return run
-    foreign = sorted(p.name for p in folder.iterdir() if not p.name.startswith(".") and p.name != "provenance.json")
-    if foreign:
-        raise RunError(f"{folder} holds {foreign[0]} but no recipe.yaml, so it is no run; give a new folder")
     record = provenance(recipe, command)
     write_json(folder / "provenance.json", {**record, "inputs": given, "resumed": []})
     _write_text(folder / "recipe.yaml", recipe.dump())
@@ -165,13 +160,18 @@ def amend_run(run: RunDir, recipe: Recipe) -> RunDir:
 def provenance(recipe: Recipe, command: Sequence[str] = ()) -> dict[str, Any]:
     """Where results come from: versions, platform, time (UTC), command line and fingerprint of the recipe."""
     return {
-        "packages": {name: _version(name) for name in PACKAGES},
+        "packages": package_versions(),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "time": _now(),
         "command": list(command) or list(sys.argv),
         "recipe_sha256": recipe.sha256(),
     }
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of lensrec and of the packages its results depend on."""
+    return {name: _version(name) for name in PACKAGES}
 
 
 @contextmanager
@@ -184,10 +184,10 @@ def locked(path: str | Path) -> Iterator[None]:
     Raises
     ------
     RunError
-        If another process holds it; the line says which.
+        If another process holds it (the line says which), or the folder holds something that is no run.
     """
     folder = Path(path)
-    folder.mkdir(parents=True, exist_ok=True)
+    _make_folder(folder)
     handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
     try:
         if not _take(handle):
@@ -284,6 +284,15 @@ def read_response(run: RunDir) -> tuple[dict[str, NDArray], dict[str, NDArray]]:
     table = read_table(run.response)
     keys = [name[2:] for name in table if name.startswith("R_")]
     return {key: table[f"R_{key}"] for key in keys}, {key: table[f"N0_{key}"] for key in keys}
+
+
+def _make_folder(folder: Path) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise RunError(f"{folder} is a file; a run wants a folder of its own")
+    folder.mkdir(parents=True, exist_ok=True)
+    names = {p.name for p in folder.iterdir() if not p.name.startswith(".")}
+    if foreign := sorted(names - {"provenance.json"} if "recipe.yaml" not in names else ()):
+        raise RunError(f"{folder} holds {foreign[0]} but no recipe.yaml, so it is no run; give a new folder")
 
 
 def _write_text(path: Path, text: str) -> None:

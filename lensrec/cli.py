@@ -1,0 +1,309 @@
+"""The commands: they parse, call a stage and say what came of it. Exit 0; 1 with one line on stderr; 2 for wrong usage.
+
+Everything heavy is imported by the command that needs it, so that `lensrec --help` is there at once.
+"""
+
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from lensrec.engine import Progress
+    from lensrec.recipe import Recipe
+    from lensrec.rundir import RunDir
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Lensed CMB skies, and the lensing potential reconstructed from maps.",
+)
+
+Out = Annotated[Path, typer.Option("--out", metavar="RUN", help="Run directory; one that is there is gone on with.")]
+Set = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Another value for a key, e.g. sky.nside=1024.")
+]
+Threads = Annotated[int, typer.Option(min=0, help="Threads to use; 0 for all there are.")]
+
+
+def main() -> None:
+    """Run the command line and turn an error into one line on stderr and exit status 1."""
+    arguments = [a for a in sys.argv[1:] if a != "--debug"]
+    if len(arguments) < len(sys.argv) - 1:
+        app(arguments, prog_name="lensrec")
+    try:
+        app(arguments, prog_name="lensrec")
+    except Exception as err:
+        lines = str(err).strip().splitlines() or [type(err).__name__]
+        more = f" (and {len(lines) - 1} more like it)" if len(lines) > 1 else ""
+        named = "" if isinstance(err, ValueError | OSError) else f"{type(err).__name__}: "
+        typer.echo(f"lensrec: {named}{lines[0]}{more}", err=True)
+        sys.exit(1)
+
+
+@app.callback()
+def _common(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error; goes anywhere.")] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def simulate(
+    recipe: Annotated[str, typer.Argument(help="A YAML file, or a name such as quickstart.")],
+    out: Out,
+    set_: Set = None,
+    threads: Threads = 0,
+) -> None:
+    """Draw skies, lens them, and observe them with beam, noise and mask."""
+    from lensrec.recipe import Recipe
+
+    checked = Recipe.load(recipe, set_ or ())
+    with _run(out, checked, threads) as (run, progress):
+        _simulate(run, progress)
+    typer.echo(f"{out}: {checked.sky.n_sims} simulated")
+
+
+@app.command()
+def reconstruct(
+    run: Annotated[Path | None, typer.Argument(help="Run directory whose skies are to be reconstructed.")] = None,
+    map_: Annotated[Path | None, typer.Option("--map", help="Or a map from outside: I, or I, Q, U, in FITS.")] = None,
+    mask: Annotated[Path | None, typer.Option(help="Its mask, a FITS map from 0 to 1.")] = None,
+    fwhm: Annotated[str | None, typer.Option(help="Its beam, e.g. 1.4arcmin.")] = None,
+    noise: Annotated[str | None, typer.Option(help="Its white noise in T, µK·arcmin.")] = None,
+    noise_p: Annotated[str | None, typer.Option(help="The same in Q and in U; √2 times that of T.")] = None,
+    lmax: Annotated[int | None, typer.Option(help="Highest CMB multipole.")] = None,
+    lmin: Annotated[int | None, typer.Option(help="Lowest CMB multipole.")] = None,
+    estimators: Annotated[str | None, typer.Option(help="Of TT,EE,TE,TB,EB,MV; all that the map allows.")] = None,
+    pixel_window: Annotated[str, typer.Option(help="none or healpix: whether pixels average the sky.")] = "none",
+    unit: Annotated[str | None, typer.Option(help="K, mK or uK, where the file does not say or is wrong.")] = None,
+    ordering: Annotated[str | None, typer.Option(help="RING or NESTED, likewise.")] = None,
+    mean_field_sims: Annotated[int | None, typer.Option(min=0, help="Masked skies for mean field and N0.")] = None,
+    apodise: Annotated[str | None, typer.Option(help="Apodisation of the mask, e.g. 1deg; 0 for none.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of those skies.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="RUN", help="Run directory for a map.")] = None,
+    set_: Set = None,
+    threads: Threads = 0,
+) -> None:
+    """Reconstruct the lensing potential from a run's skies, or from a map that lensrec did not make."""
+    if (run is None) == (map_ is None):
+        raise typer.BadParameter("give a run directory or --map, one of the two")
+    if run is not None:
+        named = {"mask": mask, "fwhm": fwhm, "noise": noise, "noise-p": noise_p, "lmax": lmax, "lmin": lmin}
+        named |= {"estimators": estimators, "unit": unit, "ordering": ordering, "apodise": apodise, "seed": seed}
+        named |= {"mean-field-sims": mean_field_sims, "out": out}
+        if extra := [f"--{key}" for key, value in named.items() if value is not None]:
+            raise typer.BadParameter(f"{', '.join(extra)}: only with --map; a run has its recipe, see --set")
+        _reconstruct_run(run, set_ or [], threads)
+        typer.echo(f"{run}: reconstructed")
+        return
+    assert map_ is not None
+    if missing := [f"--{key}" for key, value in {"fwhm": fwhm, "noise": noise, "out": out}.items() if value is None]:
+        raise typer.BadParameter(f"--map needs {', '.join(missing)}, too")
+    assert out is not None
+    multipoles = {"lmin_t": lmin, "lmin_p": lmin, "lmax_t": lmax, "lmax_p": lmax}
+    settings: dict[str, Any] = {
+        "name": map_.name.partition(".")[0],
+        "sky": {"seed": seed},
+        "instrument": {"fwhm": fwhm, "noise_t": noise, "noise_p": noise_p, "pixel_window": pixel_window},
+        "mask": {"file": mask and str(mask.resolve()), "apodisation": apodise},
+        "reconstruction": {**multipoles, "estimators": estimators, "mean_field_sims": mean_field_sims},
+    }
+    _reconstruct_map(map_, _said(settings), set_ or [], out, unit, ordering, threads)
+    typer.echo(f"{out}: reconstructed")
+
+
+@app.command()
+def run(
+    pipeline: Annotated[str, typer.Argument(help="A YAML file, or a name such as quickstart.")],
+    out: Out,
+    set_: Set = None,
+    threads: Threads = 0,
+) -> None:
+    """Go through all stages of a pipeline, in order."""
+    from lensrec.recipe import PipelineRecipe
+
+    plan = PipelineRecipe.load(pipeline)
+    recipe = plan.sky_recipe(set_ or ())
+    steps: dict[str, Callable[[RunDir, Progress], None]]
+    steps = {"simulate": _simulate, "reconstruct": _reconstruct, "view": _view}
+    with _run(out, recipe, threads) as (folder, progress):
+        for stage in plan.stages:
+            steps[stage](folder, progress)
+    typer.echo(f"{out}: {', '.join(plan.stages)} done")
+
+
+@app.command()
+def inspect(
+    file: Annotated[Path, typer.Argument(help="A FITS map, a recipe, or a run directory.")],
+    unit: Annotated[str | None, typer.Option(help="K, mK or uK, where the file does not say or is wrong.")] = None,
+    ordering: Annotated[str | None, typer.Option(help="RING or NESTED, likewise.")] = None,
+) -> None:
+    """Say what a map holds, and what is doubtful in it; or what a recipe or a run amounts to."""
+    if file.is_dir():
+        from lensrec.rundir import open_run
+
+        typer.echo(open_run(file).recipe.dump(), nl=False)
+        products = sorted(p for p in file.rglob("*") if p.is_file() and not p.name.startswith("."))
+        typer.echo("\n".join(str(p.relative_to(file)) for p in products))
+    elif file.suffix in (".yaml", ".yml"):
+        from lensrec.recipe import Recipe
+
+        typer.echo(Recipe.load(file).dump(), nl=False)
+    else:
+        from lensrec.sky.io import inspect_map
+
+        for line in _lines(inspect_map(file, unit=unit, ordering=ordering)):
+            typer.echo(line)
+
+
+@app.command()
+def info() -> None:
+    """Say which versions and how many threads there are, and which recipes come with lensrec."""
+    import platform
+
+    from lensrec.arrays import thread_count
+    from lensrec.recipe_files import shipped_recipes
+    from lensrec.rundir import package_versions
+
+    for name, version in package_versions().items():
+        typer.echo(f"{name:10} {version}")
+    typer.echo(f"{'python':10} {platform.python_version()} on {platform.platform()}")
+    typer.echo(f"{'threads':10} {thread_count()}")
+    typer.echo(f"{'recipes':10} {', '.join(shipped_recipes('sims'))}")
+    typer.echo(f"{'pipelines':10} {', '.join(shipped_recipes('pipelines'))}")
+
+
+def _simulate(run: "RunDir", progress: "Progress") -> None:
+    from lensrec.stages.simulate import simulate_run
+
+    simulate_run(run, progress=progress)
+
+
+def _reconstruct(run: "RunDir", progress: "Progress") -> None:
+    from lensrec.stages.reconstruct_run import reconstruct_run
+
+    reconstruct_run(run, progress=progress)
+
+
+def _view(run: "RunDir", progress: "Progress") -> None:
+    from lensrec.stages.view import view_run
+
+    view_run(run)
+
+
+def _reconstruct_run(path: Path, overrides: list[str], threads: int) -> None:
+    from lensrec.recipe import Recipe
+    from lensrec.rundir import amend_run, locked, open_run
+
+    open_run(path)
+    with locked(path), _machine(threads) as progress:
+        run = amend_run(open_run(path), Recipe.load(path / "recipe.yaml", overrides))
+        _reconstruct(run, progress)
+
+
+def _reconstruct_map(
+    file: Path,
+    settings: dict[str, Any],
+    overrides: list[str],
+    out: Path,
+    unit: str | None,
+    ordering: str | None,
+    threads: int,
+) -> None:
+    from lensrec.recipe_files import override
+    from lensrec.rundir import locked
+
+    settings = override(settings, overrides)
+    if not file.is_file():
+        raise FileNotFoundError(f"{file}: there is no such file")
+    with locked(out), _machine(threads) as progress:
+        from lensrec.stages.reconstruct_run import reconstruct_map
+
+        reconstruct_map(file, settings, out=out, unit=unit, ordering=ordering, command=_command(), progress=progress)
+
+
+@contextmanager
+def _run(out: Path, recipe: "Recipe", threads: int) -> "Iterator[tuple[RunDir, Progress]]":
+    from lensrec.rundir import create_run, locked
+
+    with locked(out), _machine(threads) as progress:
+        yield create_run(out, recipe, command=_command()), progress
+
+
+@contextmanager
+def _machine(threads: int) -> "Iterator[Progress]":
+    """Threads as asked, logs on the terminal, and a progress bar; plain lines where there is no terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bars
+
+    if threads:
+        os.environ["LENSREC_NUM_THREADS"] = os.environ["OMP_NUM_THREADS"] = str(threads)
+    console = Console()
+    handler = _Lines(console)
+    logger = logging.getLogger("lensrec")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    try:
+        with Bars(*columns, console=console, disable=not console.is_terminal) as bars:
+            known: dict[str, Any] = {}
+
+            def report(text: str, done: int, total: int) -> None:
+                if text not in known:
+                    known[text] = bars.add_task(text, total=total)
+                bars.update(known[text], completed=done, total=total)
+                if not console.is_terminal and total:
+                    typer.echo(f"{text}: {done}/{total}")
+
+            yield report
+    finally:
+        logger.removeHandler(handler)
+
+
+class _Lines(logging.Handler):
+    """Log records as lines above the progress bar; warnings on stderr."""
+
+    def __init__(self, console: Any) -> None:
+        super().__init__()
+        self._console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage()
+        if record.levelno >= logging.WARNING:
+            typer.echo(f"lensrec: {text}", err=True)
+        else:
+            self._console.print(text, markup=False, highlight=False)
+
+
+def _said(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings without what was left unsaid."""
+    kept = {key: _said(v) if isinstance(v, dict) else v for key, v in settings.items() if v is not None}
+    return {key: v for key, v in kept.items() if v != {}}
+
+
+def _lines(facts: dict[str, Any], indent: str = "") -> Iterator[str]:
+    for key, value in facts.items():
+        if isinstance(value, dict):
+            yield f"{indent}{key}:"
+            yield from _lines(value, indent + "  ")
+        elif isinstance(value, list | tuple):
+            yield f"{indent}{key}: {', '.join(str(v) for v in value) or 'none'}"
+        else:
+            yield f"{indent}{key}: {value:.6g}" if isinstance(value, float) else f"{indent}{key}: {value}"
+
+
+def _command() -> list[str]:
+    return ["lensrec", *sys.argv[1:]]
+
+
+if __name__ == "__main__":
+    main()
