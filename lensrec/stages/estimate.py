@@ -1,0 +1,91 @@
+"""From a map to φ̂: transform, deconvolve, filter, multiply, normalise."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lensrec.arrays import complex_dtype, real_dtype
+from lensrec.filtering.isotropic import filter_alm
+from lensrec.quadratic.combination import minimum_variance, normalised
+from lensrec.quadratic.estimators import quadratic_estimates
+from lensrec.sphere.alm import alm_to_cl, scale_alm
+from lensrec.sphere.grids import healpix_grid
+from lensrec.sphere.sht import analysis
+from lensrec.stages.setting import MV, Optics, Setting
+
+
+def map_to_alm(
+    maps: NDArray, nside: int, lmax: int, *, precision: str = "double", nthreads: int = 0
+) -> dict[str, NDArray]:
+    """T, and E and B where there are Q and U, of a HEALPix map (ncomp, npix), already masked."""
+    grid = healpix_grid(nside)
+    maps = np.asarray(maps, dtype=real_dtype(complex_dtype(precision)))
+    alm = {"T": analysis(np.ascontiguousarray(maps[0]), grid, lmax, 0, nthreads=nthreads)}
+    if len(maps) == 3:
+        alm["E"], alm["B"] = analysis(np.ascontiguousarray(maps[1:]), grid, lmax, 2, nthreads=nthreads)
+    return alm
+
+
+def deconvolved(alm: Mapping[str, NDArray], optics: Optics) -> dict[str, NDArray]:
+    """The sky's alm, with beam and pixel window divided out; zero where nothing of it is left."""
+    inverse = {}
+    for field in alm:
+        transfer = optics.of(field)
+        inverse[field] = np.divide(1.0, transfer, out=np.zeros_like(transfer), where=transfer > 1e-30)
+    return {field: scale_alm(values, inverse[field]) for field, values in alm.items()}
+
+
+def estimate_phi(
+    alm: Mapping[str, NDArray], setting: Setting, lmax_phi: int, *, nthreads: int = 0
+) -> dict[str, NDArray]:
+    """Normalised φ̂ and Ω̂ of every estimator asked for, (2, nalm) each.
+
+    Parameters
+    ----------
+    alm : mapping of "T", "E", "B" to array (nalm,)
+        Beam-deconvolved. Where the sky is masked the estimates are those of w²-weighted φ.
+    """
+    filtered = {field: filter_alm(alm[field], filt) for field, filt in setting.filters.items()}
+    q = quadratic_estimates(setting.parts, filtered, setting.weights, lmax_phi, nthreads=nthreads)
+    estimates = {key: normalised(values, setting.response[key]) for key, values in q.items() if key in setting.keys}
+    if MV in setting.keys:
+        estimates[MV] = minimum_variance(q, setting.norm, setting.mv_weights)
+    return {key: estimates[key] for key in setting.keys}
+
+
+def measured_totals(
+    alm: Mapping[str, NDArray], model: Mapping[str, NDArray], w2: float, *, width: float = 30.0
+) -> dict[str, NDArray[np.float64]]:
+    """Total spectra that follow the data's own power: the model times a smoothed ratio of data to model.
+
+    Parameters
+    ----------
+    alm : mapping of "T", "E", "B" to array
+        Beam-deconvolved alm of the masked map.
+    model : mapping of "TT", "EE", "BB", "TE" to array (lmax+1,)
+    w2 : float
+        Mean square of the mask, by which the masked power is low.
+    width : float
+        Standard deviation in ℓ of the Gaussian that smooths the ratio, with weights 2ℓ+1: wide against the
+        coupling of the mask, narrow against any error of a noise or beam model.
+
+    Returns
+    -------
+    dict like `model`; TE is scaled with √(ratio_TT ratio_EE), so that no correlation exceeds one.
+    """
+    ell = np.arange(len(model["TT"]))
+    modes = 2.0 * ell + 1.0
+    kernel = np.exp(-0.5 * (np.arange(-4 * width, 4 * width + 1) / width) ** 2)
+    ratios = {}
+    for field in alm:
+        key = field + field
+        usable = model[key] > 0
+        ratio = np.divide(alm_to_cl(alm[field])[: len(ell)] / w2, model[key], out=np.ones(len(ell)), where=usable)
+        weight = np.where(usable & (ell >= 2), modes, 0.0)
+        middle = slice(len(kernel) // 2, len(kernel) // 2 + len(ell))
+        sums = np.convolve(ratio * weight, kernel)[middle], np.convolve(weight, kernel)[middle]
+        ratios[key] = np.divide(*sums, out=np.ones(len(ell)), where=sums[1] > 0)
+    totals = {key: model[key] * ratios.get(key, 1.0) for key in ("TT", "EE", "BB")}
+    totals["TE"] = model["TE"] * np.sqrt(ratios.get("TT", 1.0) * ratios.get("EE", 1.0))
+    return totals

@@ -1,0 +1,187 @@
+"""Reconstruct the skies of a run, or a map from outside, and leave the products in a run directory."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lensrec.bias.mean_field import MeanField
+from lensrec.engine import Progress, run_tasks
+from lensrec.fit.amplitude import fit_amplitude
+from lensrec.recipe import Recipe
+from lensrec.rundir import (
+    RunDir,
+    create_run,
+    read_table,
+    read_theory,
+    write_json,
+    write_response,
+    write_table,
+    write_theory,
+)
+from lensrec.sky.io import SkyMap, read_alm, read_map, read_mask, write_alm, write_map
+from lensrec.stages.gaussian import GaussianSkies, on_disk
+from lensrec.stages.masking import mask_of
+from lensrec.stages.reconstruct import Reconstruction, phi_bandpowers, reconstruct
+from lensrec.stages.setting import Setting, optics_of, setting_of, theory_of
+
+log = logging.getLogger(__name__)
+
+
+def reconstruct_run(run: RunDir, *, progress: Progress | None = None, nthreads: int = 0) -> None:
+    """Reconstruct every simulated sky of a run that has not been; then average their band powers.
+
+    Raises
+    ------
+    ValueError
+        If a sky is missing.
+    """
+    recipe = run.recipe
+    sims = range(recipe.sky.n_sims)
+    absent = [sim for sim in sims if not run.has(run.sim(sim, "data.fits"))]
+    if absent:
+        raise ValueError(f"{run.sim(absent[0], 'data.fits')} is not there; run lensrec simulate first")
+    missing = [sim for sim in sims if not run.has(run.recon(sim, "bandpowers.ecsv"))]
+    if missing:
+        setting, fields, mask = _prepare(run, progress, nthreads)
+
+        def one(sim: int) -> None:
+            data = read_map(run.sim(sim, "data.fits")).maps
+            rec = reconstruct(data, recipe, mask=mask, setting=setting, mean_fields=fields, nthreads=nthreads)
+            _write_products(run, sim, rec, read_alm(run.sim(sim, "phi_alm.fits")))
+
+        run_tasks(one, missing, progress=progress, description="reconstruct")
+    _write_mean(run)
+
+
+def reconstruct_map(
+    path: str | Path,
+    settings: Mapping[str, Any],
+    *,
+    out: str | Path,
+    unit: str | None = None,
+    ordering: str | None = None,
+    polconv: str | None = None,
+    command: Sequence[str] = (),
+    progress: Progress | None = None,
+    nthreads: int = 0,
+) -> RunDir:
+    """Reconstruct a map from outside into OUT/recon/data.
+
+    Parameters
+    ----------
+    path : str or Path
+        I, or I, Q and U; HEALPix or CAR.
+    settings : mapping
+        A recipe's plain data, saying what the map is: instrument, mask, reconstruction. Its sky is taken from the map.
+    out : str or Path
+        Run directory.
+    unit, ordering, polconv : str
+        What the header leaves unsaid or says wrongly; see `lensrec.sky.io.read_map`.
+    command : sequence of str
+        For the provenance.
+
+    Returns
+    -------
+    RunDir
+
+    Raises
+    ------
+    ValueError
+        If the map or the settings cannot be used.
+
+    Notes
+    -----
+    Pixels that were not observed are masked with the mask, before it is apodised.
+    """
+    sky_map = read_map(path, unit=unit, ordering=ordering, polconv=polconv)
+    recipe = _recipe_for(sky_map, settings)
+    inputs = {"map": str(Path(path).resolve()), "unit": unit, "ordering": ordering, "polconv": polconv}
+    run = create_run(out, recipe, command=command, inputs=inputs)
+    if run.has(run.recon("data", "bandpowers.ecsv")):
+        log.info("%s is there already", run.recon("data", "bandpowers.ecsv"))
+        return run
+    if not run.has(run.theory):
+        write_theory(run, theory_of(recipe))
+    mask = mask_of(recipe.mask, sky_map.nside, observed=sky_map.observed)
+    if mask is not None:
+        write_map(run.path / "mask.fits", mask, unit="", column_names=["MASK"])
+        if not recipe.reconstruction.mean_field_sims:
+            log.warning("the sky is cut and no mean field is taken off: give --mean-field-sims 40 for low L")
+    rec = reconstruct(
+        sky_map.maps,
+        recipe,
+        mask=mask,
+        masked=False,
+        mean_fields=partial(on_disk, run, progress),
+        nthreads=nthreads,
+    )
+    write_response(run, rec.response, rec.n0)
+    _write_products(run, "data", rec, None)
+    return run
+
+
+def _recipe_for(sky_map: SkyMap, settings: Mapping[str, Any]) -> Recipe:
+    """The settings with a sky that fits the map: its nside, and band limits as high as the estimators read."""
+    nside = sky_map.nside
+    rec = dict(settings.get("reconstruction", {}))
+    named = [rec[key] for key in ("lmax_t", "lmax_p") if rec.get(key) is not None]
+    lmax = max(named, default=min(2 * nside, 3000))
+    sky = {"nside": nside, "lmax": max(3 * nside - 1, lmax), "lmax_data": lmax, "polarisation": sky_map.polarised}
+    return Recipe.model_validate({**settings, "sky": {**sky, **settings.get("sky", {})}})
+
+
+def _write_products(run: RunDir, which: int | str, rec: Reconstruction, phi_in: NDArray | None) -> None:
+    """The band powers come last: where they are, all is there."""
+    folder = run.recon(which, "bandpowers.ecsv").parent
+    folder.mkdir(parents=True, exist_ok=True)
+    phi, curl = rec.phi, rec.curl
+    for key in rec.keys:
+        write_alm(folder / f"phi_{key}_alm.fits", np.stack([phi[key], curl[key]]), names=["PHI", "OMEGA"])
+    write_map(folder / f"kappa_{rec.best}.fits", rec.kappa_map(), unit="", column_names=["KAPPA"])
+    wiener = rec.kappa_map(wiener=True)
+    write_map(folder / f"kappa_{rec.best}_wiener.fits", wiener, unit="", column_names=["KAPPA"])
+    powers = phi_bandpowers(rec, phi_in)
+    write_json(folder / "amplitude.json", _amplitudes(powers, rec.keys))
+    write_table(folder / "bandpowers.ecsv", powers, {}, "band powers of [L(L+1)]^2/2pi C_L^phiphi, dimensionless")
+
+
+def _amplitudes(powers: Mapping[str, NDArray], keys: Sequence[str]) -> dict[str, dict[str, float]]:
+    """A_L^φφ of every estimator against the fiducial spectrum, with Gaussian errors and N0 as its only bias."""
+    fits = {key: fit_amplitude(powers[f"auto_{key}"], powers["fiducial"], powers[f"sigma_{key}"] ** 2) for key in keys}
+    return {key: fit._asdict() for key, fit in fits.items()}
+
+
+def _write_mean(run: RunDir) -> None:
+    """RUN/recon/bandpowers.ecsv: the mean over skies; sigma is that of the mean."""
+    tables = [read_table(run.recon(sim, "bandpowers.ecsv")) for sim in range(run.recipe.sky.n_sims)]
+    mean = {name: np.mean([table[name] for table in tables], axis=0) for name in tables[0]}
+    for name in mean:
+        if name.startswith("sigma_"):
+            mean[name] /= np.sqrt(len(tables))
+    for name in ("L_low", "L_high"):
+        mean[name] = tables[0][name]
+    note = f"means over {len(tables)} skies of the band powers of [L(L+1)]^2/2pi C_L^phiphi; sigma of the mean"
+    write_table(run.path / "recon" / "bandpowers.ecsv", mean, {}, note)
+
+
+def _prepare(
+    run: RunDir, progress: Progress | None, nthreads: int
+) -> tuple[Setting, dict[str, MeanField], NDArray | None]:
+    """What all skies of a run share: one normalisation, and one mean field from the model of their power."""
+    recipe, nside = run.recipe, run.recipe.sky.nside
+    theory = read_theory(run) if run.has(run.theory) else theory_of(recipe)
+    setting = setting_of(recipe, theory, nside, temperature_only=not recipe.sky.polarisation, nthreads=nthreads)
+    write_response(
+        run,
+        {key: setting.response[key][0] for key in setting.keys},
+        {key: setting.n0[key][0] for key in setting.keys},
+    )
+    mask = read_mask(run.path / "mask.fits", nside=nside) if run.has(run.path / "mask.fits") else None
+    optics = optics_of(recipe.instrument, nside, len(setting.totals["TT"]) - 1)
+    skies = GaussianSkies(recipe, setting, setting.totals, optics, nside, mask, nthreads)
+    return setting, on_disk(run, progress, skies), mask

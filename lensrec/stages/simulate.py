@@ -1,0 +1,190 @@
+"""Simulate: from a recipe to lensed skies and the data an instrument makes of them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lensrec.arrays import complex_dtype, real_dtype
+from lensrec.engine import Progress, run_tasks
+from lensrec.recipe import Recipe
+from lensrec.rundir import RunDir, write_theory
+from lensrec.sky.instrument import noise_alm, observed_alm
+from lensrec.sky.io import read_alm, read_map, read_mask, write_alm, write_map
+from lensrec.sky.primary import draw_primary
+from lensrec.sphere.alm import resize_alm
+from lensrec.sphere.grids import Grid, gauss_legendre_grid, healpix_grid
+from lensrec.sphere.remap import remap_tp
+from lensrec.sphere.sht import analysis, synthesis
+from lensrec.stages.masking import mask_of
+from lensrec.stages.setting import noise_of, optics_of, theory_of
+from lensrec.theory.lensing import lensed_spectra
+from lensrec.theory.spectra import TheorySpectra
+
+# Lensed power reaches this far above the band limit of the unlensed sky before it is too faint to alias: an rms
+# deflection of 2.7′ acting on the last multipoles spreads them by some ±300.
+LENSING_REACH = 300
+
+
+@dataclass(frozen=True, eq=False)
+class Sky:
+    """One simulated sky.
+
+    Attributes
+    ----------
+    recipe : Recipe
+    sim : int
+    phi_alm : array (nalm,)
+        The lensing potential that remapped this sky.
+    unlensed_alm : array (1 or 3, nalm)
+        Primary T, E, B in µK.
+    lensed : array (1 or 3, npix)
+        T, Q, U in µK, before beam, noise and mask; HEALPix RING.
+    data : array (1 or 3, npix)
+        With beam, pixel window, noise and mask.
+    mask : array (npix,) or None
+        The apodised weights on `data`.
+    """
+
+    recipe: Recipe
+    sim: int
+    phi_alm: NDArray
+    unlensed_alm: NDArray
+    lensed: NDArray
+    data: NDArray
+    mask: NDArray | None
+
+    def _repr_html_(self) -> str:
+        from lensrec.stages.show import sky_html
+
+        return sky_html(self)
+
+
+def simulate(recipe: Recipe, sim: int = 0, *, nthreads: int = 0) -> Sky:
+    """Simulate one sky of a recipe.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    sim : int
+        Its number; the same recipe and number give the same sky, whatever else is simulated.
+    nthreads : int
+        0: as many as this process may use.
+    """
+    theory = theory_of(recipe)
+    unlensed, phi = draw_sky(recipe, theory, sim, nthreads=nthreads)
+    grid = healpix_grid(recipe.sky.nside)
+    mask = mask_of(recipe.mask, recipe.sky.nside)
+    if recipe.sky.lensed:
+        lensed = remap_tp(unlensed, phi, grid, epsilon=recipe.sky.epsilon, nthreads=nthreads)
+    else:
+        lensed = _synthesis_tp(unlensed, grid, nthreads)
+    data = observe(recipe, lensed_alm(recipe, unlensed, phi, nthreads=nthreads), sim, nthreads=nthreads)
+    if mask is not None:
+        data *= mask
+    return Sky(recipe, sim, phi, unlensed, lensed, data, mask)
+
+
+def draw_sky(recipe: Recipe, theory: TheorySpectra, sim: int, *, nthreads: int = 0) -> tuple[NDArray, NDArray]:
+    """Primary T, E, B (or T alone) and the φ that will lens them, at sky.lmax.
+
+    The four-point amplitude `a_phi` scales C^φφ of the φ that remaps. The two-point one is made up for by drawing the
+    primary sky from TT, EE and TE that are already smoothed by (a_smooth − a_phi) C^φφ, which may be negative: to
+    first order in C^φφ, smoothings add. The B modes that such smoothing would make are left out: they are no part of
+    A_L^TTTEEE. With `lensed: false` the sky is Gaussian and has the lensed spectra.
+    """
+    sky = recipe.sky
+    primary = dict(theory.unlensed)
+    extra = sky.a_smooth - sky.a_phi
+    if not sky.lensed:
+        primary = dict(theory.lensed)
+        if sky.a_smooth != 1.0:
+            primary |= lensed_spectra(theory.unlensed, theory.potential["PP"], amplitude=sky.a_smooth)
+    elif extra:
+        smoothed = lensed_spectra(theory.unlensed, theory.potential["PP"], amplitude=extra)
+        primary |= {key: smoothed[key] for key in ("TT", "EE", "TE")}
+    teb, phi = draw_primary(
+        primary, theory.potential, sky.lmax, seed=sky.seed, sim=sim, phi_seed=sky.phi_seed, nthreads=nthreads
+    )
+    dtype = complex_dtype(sky.precision)
+    phi *= np.sqrt(sky.a_phi)
+    return teb[: 3 if sky.polarisation else 1].astype(dtype, copy=False), phi.astype(dtype, copy=False)
+
+
+def lensed_alm(recipe: Recipe, unlensed: NDArray, phi: NDArray, *, nthreads: int = 0) -> NDArray:
+    """Lensed T, E, B (or T alone) up to sky.lmax_data.
+
+    The sky is remapped onto a Gauss–Legendre grid, from which its harmonic coefficients follow by one exact
+    transform: a HEALPix map would need iterations, and keep a quadrature error.
+    """
+    sky = recipe.sky
+    if not sky.lensed:
+        return resize_alm(unlensed, sky.lmax_data)
+    grid = gauss_legendre_grid(sky.lmax + LENSING_REACH + sky.lmax_data)
+    maps = remap_tp(unlensed, phi, grid, epsilon=sky.epsilon, nthreads=nthreads)
+    alm = [analysis(maps[0], grid, sky.lmax_data, 0, nthreads=nthreads)[None]]
+    if len(maps) == 3:
+        alm.append(analysis(maps[1:], grid, sky.lmax_data, 2, nthreads=nthreads))
+    return np.concatenate(alm)
+
+
+def observe(recipe: Recipe, alm: NDArray, sim: int, *, nthreads: int = 0) -> NDArray:
+    """The map (1 or 3, npix) that the instrument makes of T, E, B: beam and pixel window on, noise added, unmasked."""
+    sky = recipe.sky
+    optics = optics_of(recipe.instrument, sky.nside, sky.lmax_data)
+    noise = noise_of(recipe.instrument, sky.lmax_data)
+    drawn = noise_alm(noise["TT"], noise["EE"], sky.lmax_data, seed=sky.seed, sim=sim)
+    observed = observed_alm(alm, optics.temperature, optics.polarisation) + drawn[: len(alm)]
+    return _synthesis_tp(observed.astype(alm.dtype, copy=False), healpix_grid(sky.nside), nthreads)
+
+
+def simulate_run(run: RunDir, *, progress: Progress | None = None, nthreads: int = 0) -> None:
+    """Simulate every sky of a run that is not there yet."""
+    recipe = run.recipe
+    if not run.has(run.theory):
+        write_theory(run, theory_of(recipe))
+    if not run.has(run.path / "mask.fits"):
+        mask = mask_of(recipe.mask, recipe.sky.nside)
+        if mask is not None:
+            write_map(run.path / "mask.fits", mask, unit="", column_names=["MASK"])
+    missing = [sim for sim in range(recipe.sky.n_sims) if not run.has(*(run.sim(sim, name) for name in _FILES))]
+
+    def one(sim: int) -> None:
+        _write_sky(run, simulate(recipe, sim, nthreads=nthreads))
+
+    run_tasks(one, missing, progress=progress, description="simulate")
+
+
+def load_sky(run: RunDir, sim: int) -> Sky:
+    """A sky that a run left."""
+    recipe = run.recipe
+    mask = read_mask(run.path / "mask.fits", nside=recipe.sky.nside) if run.has(run.path / "mask.fits") else None
+    return Sky(
+        recipe,
+        sim,
+        read_alm(run.sim(sim, "phi_alm.fits")),
+        np.atleast_2d(read_alm(run.sim(sim, "unlensed_alm.fits"))),
+        read_map(run.sim(sim, "lensed.fits")).maps,
+        read_map(run.sim(sim, "data.fits")).maps,
+        mask,
+    )
+
+
+_FILES = ("phi_alm.fits", "unlensed_alm.fits", "lensed.fits", "data.fits")
+
+
+def _write_sky(run: RunDir, sky: Sky) -> None:
+    where = run.sim(sky.sim, "data.fits").parent
+    where.mkdir(parents=True, exist_ok=True)
+    dtype = real_dtype(complex_dtype(run.recipe.sky.precision))
+    write_alm(where / "phi_alm.fits", sky.phi_alm)
+    write_alm(where / "unlensed_alm.fits", sky.unlensed_alm, unit="uK_CMB", names=list("TEB")[: len(sky.unlensed_alm)])
+    write_map(where / "lensed.fits", sky.lensed, dtype=dtype)
+    write_map(where / "data.fits", sky.data, dtype=dtype)
+
+
+def _synthesis_tp(alm: NDArray, grid: Grid, nthreads: int) -> NDArray:
+    rows = [synthesis(alm[0], grid, 0, nthreads=nthreads)[None]]
+    if len(alm) == 3:
+        rows.append(synthesis(alm[1:], grid, 2, nthreads=nthreads))
+    return np.concatenate(rows)
