@@ -112,4 +112,5 @@ _CORE_SCHEMA = {
     ),
 }
 for _tag, (_pattern, _first) in _CORE_SCHEMA.items():
-    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), _first)
+    for _kind in (_Loader, _Dumper):  # the dumper, too, so that it quotes words that would be read as numbers
+        _kind.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), _first)

@@ -202,7 +202,7 @@ class Reconstruction(_Section):
     def completed(self, sky: Sky) -> Self:
         """A copy in which what was left out is filled in for this sky."""
         out = self.model_copy()
-        top = min(sky.lmax_data, 3000)
+        top = min(sky.lmax_data, 3 * sky.nside - 1, 3000)
         out._fill(estimators=tuple(Estimator) if sky.polarisation else (Estimator.TT,), lmax_t=top, lmax_p=top)
         out._fill(lmin_t=max(2, min(100, out.lmax_t // 2)), lmin_p=max(2, min(100, out.lmax_p // 2)))
         out._fill(L_max=max(out.lmax_t, out.lmax_p))
