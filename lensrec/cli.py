@@ -85,6 +85,7 @@ def reconstruct(
     pixel_window: Annotated[str, typer.Option(help="none or healpix: whether pixels average the sky.")] = "none",
     unit: Annotated[str | None, typer.Option(help="K, mK or uK, where the file does not say or is wrong.")] = None,
     ordering: Annotated[str | None, typer.Option(help="RING or NESTED, likewise.")] = None,
+    polconv: Annotated[str | None, typer.Option(help="COSMO or IAU, likewise.")] = None,
     mean_field_sims: Annotated[int | None, typer.Option(min=0, help="Masked skies for mean field and N0.")] = None,
     apodise: Annotated[str | None, typer.Option(help="Apodisation of the mask, e.g. 1deg; 0 for none.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of those skies.")] = None,
@@ -98,7 +99,7 @@ def reconstruct(
     if run is not None:
         named = {"mask": mask, "fwhm": fwhm, "noise": noise, "noise-p": noise_p, "lmax": lmax, "lmin": lmin}
         named |= {"estimators": estimators, "unit": unit, "ordering": ordering, "apodise": apodise, "seed": seed}
-        named |= {"mean-field-sims": mean_field_sims, "out": out}
+        named |= {"polconv": polconv, "mean-field-sims": mean_field_sims, "out": out}
         if extra := [f"--{key}" for key, value in named.items() if value is not None]:
             raise typer.BadParameter(f"{', '.join(extra)}: only with --map; a run has its recipe, see --set")
         _reconstruct_run(run, set_ or [], threads)
@@ -116,7 +117,8 @@ def reconstruct(
         "mask": {"file": mask and str(mask.resolve()), "apodisation": apodise},
         "reconstruction": {**multipoles, "estimators": estimators, "mean_field_sims": mean_field_sims},
     }
-    _reconstruct_map(map_, _said(settings), set_ or [], out, unit, ordering, threads)
+    reading = {"unit": unit, "ordering": ordering, "polconv": polconv}
+    _reconstruct_map(map_, _said(settings), set_ or [], out, reading, threads)
     typer.echo(f"{out}: reconstructed")
 
 
@@ -145,6 +147,7 @@ def inspect(
     file: Annotated[Path, typer.Argument(help="A FITS map, a recipe, or a run directory.")],
     unit: Annotated[str | None, typer.Option(help="K, mK or uK, where the file does not say or is wrong.")] = None,
     ordering: Annotated[str | None, typer.Option(help="RING or NESTED, likewise.")] = None,
+    polconv: Annotated[str | None, typer.Option(help="COSMO or IAU, likewise.")] = None,
 ) -> None:
     """Say what a map holds, and what is doubtful in it; or what a recipe or a run amounts to."""
     if file.is_dir():
@@ -160,7 +163,7 @@ def inspect(
     else:
         from lensrec.sky.io import inspect_map
 
-        for line in _lines(inspect_map(file, unit=unit, ordering=ordering)):
+        for line in _lines(inspect_map(file, unit=unit, ordering=ordering, polconv=polconv)):
             typer.echo(line)
 
 
@@ -214,8 +217,7 @@ def _reconstruct_map(
     settings: dict[str, Any],
     overrides: list[str],
     out: Path,
-    unit: str | None,
-    ordering: str | None,
+    reading: dict[str, Any],
     threads: int,
 ) -> None:
     from lensrec.recipe_files import override
@@ -227,7 +229,7 @@ def _reconstruct_map(
     with locked(out), _machine(threads) as progress:
         from lensrec.stages.reconstruct_run import reconstruct_map
 
-        reconstruct_map(file, settings, out=out, unit=unit, ordering=ordering, command=_command(), progress=progress)
+        reconstruct_map(file, settings, out=out, **reading, command=_command(), progress=progress)
 
 
 @contextmanager
