@@ -189,7 +189,7 @@ def inspect_map(
     if seen.size == 0:
         problems.append("no pixel of the map is observed")
     elif shown == "uK_CMB":
-        problems += filter(None, [_doubtful_unit(maps[0], raw.observed, trusted=unit is not None)])
+        problems += filter(None, [_doubtful_unit(maps[0], raw.observed, trusted=False)])
     problems += filter(None, [_doubtful_order(raw)])
     facts = dict(raw.description)
     facts["unit"] = unit or _joined(raw.units)

@@ -133,11 +133,14 @@ def header_text(headers: list[Any], *keys: str) -> str:
 
 
 def good_values(values: NDArray, bad_data: float = UNSEEN) -> NDArray[np.bool_]:
-    """True where a pixel holds a number: finite, and neither UNSEEN (to 1e-5, as in healpy) nor `bad_data`."""
-    good = np.isfinite(values)
-    for bad in {UNSEEN, bad_data}:
-        good &= ~(np.abs(values - bad) <= 1e-5 * abs(bad))
-    return good
+    """True where a pixel holds a number: finite, not `bad_data` (to 1e-5), and below 1e20 in size.
+
+    No temperature in any unit is that large, but HEALPix's UNSEEN is, even where someone has rescaled it.
+    """
+    good = np.isfinite(values) & (np.abs(values) < 1e20)
+    if not abs(bad_data) < 1e20:
+        return good
+    return good & (np.abs(values - bad_data) > 1e-5 * abs(bad_data))
 
 
 @contextmanager
@@ -166,6 +169,8 @@ def open_fits(path: str | os.PathLike[str]) -> Iterator[Any]:
             raise MapError("no permission to read the file") from None
         except Exception as error:  # astropy raises nearly anything on a file that is cut or garbled
             lines = str(error).strip().splitlines() or [type(error).__name__]
+            if lines[0].startswith("No SIMPLE card"):
+                raise MapError("not a FITS file") from error
             raise MapError(f"not a sound FITS file ({lines[0].rstrip('.')}); fetch or write it again") from error
 
 

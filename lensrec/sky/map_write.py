@@ -188,6 +188,8 @@ def _alm_of_table(table: Any) -> NDArray:
     if not (np.isfinite(real).all() and np.isfinite(imag).all()):
         raise MapError("some alm are not finite")
     lmax = int(ell.max())
+    if len(index) < lmax - 1:
+        raise MapError(f"{len(index)} coefficients are too few for lmax {lmax}; the index column is broken")
     alm = np.zeros(alm_size(lmax), dtype=np.complex64 if real.dtype.itemsize == 4 else np.complex128)
     where = alm_index(lmax, ell, m)
     alm.real[where] = real

@@ -183,6 +183,14 @@ def test_unseen_nan_and_infinity_are_unobserved(tmp_path):
     assert not got.maps[:, [3, 5, 7, 9]].any()
 
 
+def test_bad_data_of_the_header_is_heeded(tmp_path):
+    maps = sky()
+    maps[0, 100], maps[1, 200] = -999.0, -998.9
+    columns = [(n, "uK_CMB", row) for n, row in zip("IQU", maps, strict=True)]
+    got = read_map(table(tmp_path / "m.fits", columns, NSIDE=NSIDE, ORDERING="RING", BAD_DATA=-999.0))
+    assert np.flatnonzero(~got.observed).tolist() == [100]
+
+
 @pytest.mark.parametrize(("card", "flag", "sign"), [("IAU", None, -1), ("COSMO", None, 1), (None, None, 1),
                                                     ("IAU", "COSMO", 1), (None, "IAU", -1)])  # fmt: skip
 def test_iau_flips_u_and_nothing_else(tmp_path, card, flag, sign):
@@ -294,11 +302,18 @@ def test_wmap_and_planck_see_the_same_sky():
     planck = read_map(folder / "planck_smica_t" / "planck_smica_t_nside512.fits.gz")
     wmap = folder / "wmap7_nside32"
     mask = read_mask(wmap / "wmap_temperature_analysis_mask_r9_7yr_v4_udgraded32.fits", nside=32) > 0
+    fine = read_mask(wmap / "wmap_temperature_analysis_mask_r9_7yr_v4_udgraded32.fits", nside=512)
+    # repeated, each pixel 256 times: the sky fraction is the same sum
+    assert fine.mean() == mask.mean()
     low = hp.ud_grade(planck.maps[0], 32)[mask]
     for band, least in (("V", 0.965), ("W", 0.955)):
+        path = wmap / f"wmap_band_iqumap_r9_7yr_{band}_v4_udgraded32.fits"
         with pytest.raises(MapError, match="no unit is given"):
-            read_map(wmap / f"wmap_band_iqumap_r9_7yr_{band}_v4_udgraded32.fits")
-        got = read_map(wmap / f"wmap_band_iqumap_r9_7yr_{band}_v4_udgraded32.fits", unit="mK").maps[0][mask]
+            read_map(path)
+        for wrong in ("K", "uK"):
+            assert "varies by" in inspect_map(path, unit=wrong)["problems"][0]
+        assert inspect_map(path, unit="mK")["problems"] == []
+        got = read_map(path, unit="mK").maps[0][mask]
         assert np.corrcoef(low, got)[0, 1] > least
         # calibration and beams differ by per cents between the two missions at this resolution
         assert np.polyfit(low, got, 1)[0] == pytest.approx(1.0, abs=0.06)

@@ -40,7 +40,8 @@ def relative(alm, reference):
 def test_full_sky_gives_back_the_alm(tmp_path, variant, dtype):
     shape, wcs = enmap.fullsky_geometry(res=RES, variant=variant)
     enmap.write_map(str(tmp_path / "m.fits"), car(shape, wcs, dtype), extra={"BUNIT": "uK"})
-    got = read_map(tmp_path / "m.fits", nside=NSIDE)
+    got = read_map(tmp_path / "m.fits")
+    assert got.nside == NSIDE
     assert got.observed.all()
     # CAR quadrature and HEALPix synthesis are exact; float32 pixels cost 6e-8 each
     exact = hp.alm2map(teb(), NSIDE, lmax=LMAX)
@@ -48,6 +49,15 @@ def test_full_sky_gives_back_the_alm(tmp_path, variant, dtype):
     assert np.abs(got.maps - exact).max() < tolerance * exact[0].std()
     back = np.array(hp.map2alm(got.maps, lmax=LMAX, iter=10))
     assert relative(back, teb()).max() < 10 * tolerance
+
+
+def test_a_smaller_nside_keeps_the_multipoles_it_can_carry(tmp_path):
+    shape, wcs = enmap.fullsky_geometry(res=RES)
+    enmap.write_map(str(tmp_path / "m.fits"), car(shape, wcs), extra={"BUNIT": "uK"})
+    got = read_map(tmp_path / "m.fits", nside=32)
+    low = np.array([hp.resize_alm(row, LMAX, LMAX, 95, 95) for row in teb()])
+    # exact quadrature and synthesis: rounding only
+    np.testing.assert_allclose(got.maps, hp.alm2map(low, 32, lmax=95), atol=1e-9)
 
 
 @pytest.mark.parametrize(

@@ -98,15 +98,15 @@ BAD_MAPS = {
     "missing": (lambda p: None, "no such file"),
     "folder": (lambda p: p.mkdir(), "is a folder"),
     "empty": (lambda p: p.write_bytes(b""), "file is empty"),
-    "text": (lambda p: p.write_text("ell TT EE\n2 1 1\n"), "not a sound FITS file"),
-    "zeros": (lambda p: p.write_bytes(bytes(5760)), "not a sound FITS file"),
-    "png": (lambda p: p.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 40), "not a sound FITS file"),
+    "text": (lambda p: p.write_text("ell TT EE\n2 1 1\n"), "not a FITS file"),
+    "zeros": (lambda p: p.write_bytes(bytes(5760)), "not a FITS file"),
+    "png": (lambda p: p.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 40), "not a FITS file"),
     "no data": (lambda p: fits.PrimaryHDU().writeto(p), "no HEALPix table and no CAR image"),
     "plain image": (lambda p: fits.PrimaryHDU(np.zeros((4, 5))).writeto(p), "no HEALPix table and no CAR image"),
     "plain table": (plain_table, "not HEALPix maps"),
     "cut in the header": (lambda p: cut(p, 0.2), "sound FITS|no HEALPix"),
     "cut in the data": (lambda p: cut(p, 0.6), "not a sound FITS file"),
-    "garbled header": (garbled, "MAPERROR"),
+    "garbled header": (garbled, "not a sound FITS file"),
     "cut gzip": (cut_gzip, "not a sound FITS file"),
     "no ordering": (lambda p: temperature(p, ORDERING=None), "no ORDERING; say which with ordering="),
     "odd ordering": (lambda p: temperature(p, ORDERING="SPIRAL"), "'SPIRAL' is neither RING nor NESTED"),
@@ -151,7 +151,7 @@ BAD_MAPS = {
     "four axes": (lambda p: image(p, (2, 3, 20, 20)), "axes"),
     "stokes without i": (lambda p: image(p, (2, 20, 20), CTYPE3="STOKES", CRVAL3=2.0, CRPIX3=1.0), "no I"),
     "image too large": (lambda p: image(p, (20, 20), CDELT1=-40.0), "does not fit on the sky"),
-    "no pixel size": (lambda p: image(p, (20, 20), CDELT1=0.0), "MAPERROR"),
+    "no pixel size": (lambda p: image(p, (20, 20), CDELT1=0.0), "no pixel size"),
     "patch of border": (lambda p: image(p, (12, 12)), "borders?"),
     "car without unit": (lambda p: image(p, (20, 20), BUNIT=""), "no unit"),
 }
@@ -167,8 +167,7 @@ def refused(call, path, says):
     assert text.startswith(str(path))
     assert text.count(str(path)) == 1
     assert len(text) < len(str(path)) + 300
-    if says != "MAPERROR":
-        assert caught.match(says)
+    assert caught.match(says)
     assert sorted(os.listdir(path.parent)) == before
 
 
@@ -227,6 +226,7 @@ BAD_ALM = {
     "index from zero": (lambda p: alm_table(p, np.arange(3), np.zeros(3), np.zeros(3)), "at least 1"),
     "negative orders": (lambda p: alm_table(p, np.arange(1, 5), np.zeros(4), np.zeros(4)), "negative orders"),
     "one twice": (lambda p: alm_table(p, np.array([1, 3, 3]), np.zeros(3), np.zeros(3)), "one coefficient twice"),
+    "index too large": (lambda p: alm_table(p, np.array([1, 3, 10**9]), np.zeros(3), np.zeros(3)), "too few for lmax"),
     "nan": (lambda p: alm_table(p, np.array([1, 3, 4]), np.full(3, np.nan), np.zeros(3)), "not finite"),
 }
 
