@@ -72,6 +72,8 @@ def test_a_folder_of_other_things_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("!")
     with pytest.raises(RunError, match=r"thesis\.tex"):
         create_run(tmp_path, recipe())
+    with pytest.raises(RunError, match=r"thesis\.tex"), locked(tmp_path):
+        pass
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
     with pytest.raises(RunError, match="is a file"):
         create_run(tmp_path / "thesis.tex", recipe())
@@ -140,6 +142,7 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
 
 
 def test_a_write_that_is_killed_leaves_the_old_file_and_its_traces_are_swept(tmp_path: Path) -> None:
+    create_run(tmp_path, recipe())
     rundir.write_json(tmp_path / "sims" / "x.json", {"a": 1})
     code = (
         "import os, pathlib\nfrom lensrec import rundir\n"
