@@ -325,6 +325,10 @@ def test_a_mistake_is_one_line_with_key_value_and_remedy(data: object, key: str,
     assert complaint(data) == [f"{key}: {rest}"]
 
 
+def test_single_precision_ends_just_below_one_part_in_a_hundred_thousand() -> None:
+    assert len(complaint({"sky": {"precision": "single", "epsilon": 9.99e-6}})) == 1
+
+
 def test_every_mistake_has_its_line() -> None:
     lines = complaint({"sky": {"nsdie": 1, "a_phi": -1}, "instrument": {"fwhm": "x"}})
     assert [line.split(":")[0] for line in lines] == ["sky.a_phi", "sky.nsdie", "instrument.fwhm"]
