@@ -10,12 +10,11 @@ from lensrec.bias.mean_field import MeanField, subtracted_spectrum
 from lensrec.recipe import Recipe
 from lensrec.spectra.bandpowers import bin_spectrum, gaussian_sigma, make_bands
 from lensrec.sphere.alm import alm_to_cl, resize_alm, scale_alm
-from lensrec.sphere.grids import healpix_grid
-from lensrec.sphere.sht import synthesis
 from lensrec.stages.estimate import deconvolved, estimate_phi, map_to_alm, measured_totals
 from lensrec.stages.gaussian import GaussianFields, GaussianSkies, in_memory
 from lensrec.stages.masking import mask_of
 from lensrec.stages.setting import MV, Setting, optics_of, setting_of, theory_of
+from lensrec.view.wiener import kappa_map, wiener_filtered
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,13 +83,11 @@ class Reconstruction:
             Multiply by C^φφ/(C^φφ + N0) first, which makes the map legible.
         """
         key = key or self.best
-        ell = np.arange(self.recipe.reconstruction.L_max + 1)
-        factor = 0.5 * ell * (ell + 1.0)
+        phi = self._clean(key)[0]
         if wiener:
-            total = self.setting.cl_phi + self.n0[key]
-            factor *= np.divide(self.setting.cl_phi, total, out=np.zeros_like(total), where=self.n0[key] > 0)
-        factor[: self.recipe.reconstruction.L_min] = 0.0
-        return synthesis(scale_alm(self._clean(key)[0], factor), healpix_grid(nside or self.recipe.sky.nside))
+            phi = wiener_filtered(phi, self.setting.cl_phi, self.n0[key])
+        read = np.arange(self.recipe.reconstruction.L_max + 1) >= self.recipe.reconstruction.L_min
+        return kappa_map(scale_alm(phi, read), nside or self.recipe.sky.nside)
 
     def bandpowers(self, phi_in: NDArray | None = None) -> dict[str, NDArray]:
         """Band powers of every estimator; see `phi_bandpowers`."""
@@ -180,8 +177,8 @@ def phi_bandpowers(rec: Reconstruction, phi_in: NDArray | None = None) -> dict[s
     -------
     dict of column to array (nbins,)
         L_low, L_high (the last L of the band), L (mean), fiducial; for each K: auto_K, sigma_K (Gaussian), n0_K (what
-        was taken off), curl_K (that of Ω̂); with `phi_in` also input, cross_K (φ̂ × φ_in) and transfer_K =
-        φ̂×φ_in / φ_in×φ_in.
+        was taken off), curl_K (that of Ω̂); with `phi_in` also input, cross_K (φ̂ × φ_in), transfer_K =
+        φ̂×φ_in / φ_in×φ_in and its standard deviation transfer_sigma_K.
 
     Notes
     -----
@@ -202,7 +199,8 @@ def phi_bandpowers(rec: Reconstruction, phi_in: NDArray | None = None) -> dict[s
     }
     if phi_in is not None:
         phi_in = resize_alm(phi_in, recipe.L_max)
-        columns["input"] = bin_spectrum(alm_to_cl(phi_in), bands)
+        cl_in = alm_to_cl(phi_in)
+        columns["input"] = bin_spectrum(cl_in, bands)
     for key, estimate in rec.estimates.items():
         if key in rec.mean_fields:
             auto, noise = (
@@ -216,9 +214,15 @@ def phi_bandpowers(rec: Reconstruction, phi_in: NDArray | None = None) -> dict[s
         columns[f"n0_{key}"] = bin_spectrum(noise[0], bands)
         columns[f"curl_{key}"] = bin_spectrum(auto[1] - noise[1], bands)
         if phi_in is not None:
+            # Its scatter at fixed φ_in is that of φ̂'s noise against φ_in: variance C_in (C + N0)/(2L+1) at most.
             # No N0 here, and no mean field either: neither correlates with the input.
             cross = bin_spectrum(alm_to_cl(estimate[0], phi_in) / w2, bands)
-            columns |= {f"cross_{key}": cross, f"transfer_{key}": cross / columns["input"]}
+            spread = gaussian_sigma(np.sqrt(0.5 * cl_in * (cl_phi + rec.setting.n0[key][0])), bands, w2**2 / w4)
+            columns |= {
+                f"cross_{key}": cross,
+                f"transfer_{key}": cross / columns["input"],
+                f"transfer_sigma_{key}": spread / columns["input"],
+            }
     return columns
 
 

@@ -1,0 +1,150 @@
+"""View: the pictures of a run, from what the other stages left in it."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lensrec.rundir import RunDir, read_response, read_table, read_theory
+from lensrec.sky.io import read_alm, read_map, read_mask
+from lensrec.sphere.grids import healpix_grid
+from lensrec.sphere.sht import synthesis
+from lensrec.view.figure import save_figure
+from lensrec.view.maps import gnomonic_figure, mollweide_figure
+from lensrec.view.spectra import phi_spectrum_figure, transfer_figure
+from lensrec.view.wiener import deflection_map, wiener_factor, wiener_filtered
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+PATCH_DEG = 12.0
+DEFLECTION = r"$\sqrt{L(L+1)}\,\phi$ [arcmin]"
+
+
+def view_run(run: RunDir) -> list[Path]:
+    """Draw the pictures of a run into RUN/pictures: of its first sky, of all band powers, of a map from outside.
+
+    Returns
+    -------
+    list of Path
+        What was drawn; nothing where a stage has not left anything to draw.
+    """
+    drawn: dict[str, Figure] = {}
+    if run.has(run.sim(0, "data.fits")):
+        drawn |= _sky_figures(run)
+    if run.has(run.path / "recon" / "bandpowers.ecsv", run.recon(0, "bandpowers.ecsv"), run.sim(0, "phi_alm.fits")):
+        drawn |= _phi_figures(run)
+        drawn |= _spectrum_figures(run, read_table(run.path / "recon" / "bandpowers.ecsv"))
+    if run.has(run.recon("data", "bandpowers.ecsv")):
+        drawn |= _data_figures(run)
+    return [save_figure(figure, run.path / "pictures" / f"{name}.png") for name, figure in drawn.items()]
+
+
+def _sky_figures(run: RunDir) -> dict[str, "Figure"]:
+    nside = run.recipe.sky.nside
+    lensed, data = (read_map(run.sim(0, name)).maps[0] for name in ("lensed.fits", "data.fits"))
+    primary = np.atleast_2d(read_alm(run.sim(0, "unlensed_alm.fits")))[0]
+    difference = lensed - synthesis(primary, healpix_grid(nside))
+    mask = _mask(run)
+    unit = r"$T$ [$\mu$K]"
+    return {
+        "lensed_sky": mollweide_figure([lensed, difference], ["lensed", "lensed − unlensed"], unit=unit),
+        "lensed_zoom": gnomonic_figure(
+            [lensed, difference, data],
+            ["lensed", "lensed − unlensed", "with beam and noise"],
+            unit=unit,
+            size_deg=PATCH_DEG,
+            columns=3,
+            mask=mask,
+        ),
+    }
+
+
+def _phi_figures(run: RunDir) -> dict[str, "Figure"]:
+    """φ_in beside Wiener-filtered φ̂; the input gets the same filter in the zoom, where the eye compares structures."""
+    _, n0 = read_response(run)
+    key = _best(n0)
+    cl_phi = read_theory(run).potential["PP"][: len(n0[key])]
+    phi_in = read_alm(run.sim(0, "phi_alm.fits"))
+    estimate = wiener_filtered(_phi(run.recon(0, f"phi_{key}_alm.fits")), cl_phi, n0[key])
+    maps = [deflection_map(alm, run.recipe.sky.nside) for alm in (phi_in, estimate)]
+    titles = [r"input $\phi$", rf"reconstructed $\hat\phi$ ({key}, Wiener-filtered)"]
+    return {
+        "phi_sky": mollweide_figure(maps, titles, unit=DEFLECTION, limits="shared", mask=_mask(run)),
+        "phi_zoom": gnomonic_figure(
+            maps, titles, unit=DEFLECTION, limits="shared", size_deg=2 * PATCH_DEG, mask=_mask(run)
+        ),
+    }
+
+
+def _spectrum_figures(run: RunDir, table: Mapping[str, NDArray]) -> dict[str, "Figure"]:
+    _, n0 = read_response(run)
+    cl_phi = read_theory(run).potential["PP"]
+    curve = {"ell": np.arange(len(cl_phi)), "cl": cl_phi, "label": "theory"}
+    keys = list(n0)
+    shown = [key for key in keys if key in ("TT", "EB", "MV")] or keys
+    count = run.recipe.sky.n_sims
+    title = f"{run.recipe.name}: {count} sky" if count == 1 else f"{run.recipe.name}: mean of {count} skies"
+    bands = _bands(table)
+    return {
+        "phi_spectrum": phi_spectrum_figure(
+            curve,
+            {key: bands | {"power": table[f"auto_{key}"], "sigma": table[f"sigma_{key}"]} for key in shown},
+            {key: n0[key] for key in shown},
+            title=title,
+            realisation=bands | {"power": table["input"]},
+        ),
+        "transfer": transfer_figure(
+            {
+                key: bands | {"transfer": table[f"transfer_{key}"], "sigma": table[f"transfer_sigma_{key}"]}
+                for key in keys
+            },
+            title=title,
+        ),
+    }
+
+
+def _data_figures(run: RunDir) -> dict[str, "Figure"]:
+    table = read_table(run.recon("data", "bandpowers.ecsv"))
+    _, n0 = read_response(run)
+    key = _best(n0)
+    cl_phi = read_theory(run).potential["PP"]
+    kappa = read_map(run.recon("data", f"kappa_{key}_wiener.fits"), unit="uK").maps[0]
+    bands = _bands(table)
+    points = {k: bands | {"power": table[f"auto_{k}"], "sigma": table[f"sigma_{k}"]} for k in n0}
+    curve = {"ell": np.arange(len(cl_phi)), "cl": cl_phi, "label": "fiducial ΛCDM"}
+    name = run.recipe.name
+    factor = wiener_factor(cl_phi, n0[key])
+    phi = _phi(run.recon("data", f"phi_{key}_alm.fits"))
+    deflection = deflection_map(wiener_filtered(phi, cl_phi[: len(factor)], n0[key]), run.recipe.sky.nside)
+    return {
+        "kappa_sky": mollweide_figure(
+            [kappa, deflection],
+            [rf"$\hat\kappa$ ({key}, Wiener-filtered)", rf"$\hat\phi$ ({key}, Wiener-filtered)"],
+            unit=[r"$\kappa$", DEFLECTION],
+            mask=_mask(run),
+            title=name,
+        ),
+        "phi_spectrum": phi_spectrum_figure(curve, points, n0, title=name, scale="linear"),
+    }
+
+
+def _bands(table: Mapping[str, NDArray]) -> dict[str, NDArray]:
+    return {"L": table["L"], "low": table["L_low"], "high": table["L_high"], "expected": table["fiducial"]}
+
+
+def _phi(file: Path) -> NDArray:
+    return np.atleast_2d(read_alm(file))[0]
+
+
+def _mask(run: RunDir) -> NDArray | None:
+    file = run.path / "mask.fits"
+    return read_mask(file, nside=run.recipe.sky.nside) if run.has(file) else None
+
+
+def _best(n0: Mapping[str, NDArray]) -> str:
+    """MV where it is there, else the first: what the maps of a run show."""
+    keys: Sequence[str] = list(n0)
+    return "MV" if "MV" in keys else keys[0]
