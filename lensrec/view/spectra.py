@@ -283,11 +283,12 @@ def _log_range(
 
 
 def _linear_range(scaled: NDArray, points: Mapping[str, Mapping[str, NDArray]]) -> tuple[float, float]:
-    """Room for the curve, and for three quarters of the error bars up to twice as high."""
+    """Room for the curve, and for all error bars that are shorter than the curve is high."""
     top = float(scaled.max())
-    ends = np.concatenate([[v["power"] - v["sigma"], v["power"] + v["sigma"]] for v in points.values()], axis=1)
-    low, high = np.nanpercentile(ends[0], 12), np.nanpercentile(ends[1], 88)
-    return float(np.clip(1.2 * low, -top, -0.08 * top)), float(np.clip(1.1 * high, 1.25 * top, 2.5 * top))
+    power, sigma = (np.concatenate([v[name] for v in points.values()]) for name in ("power", "sigma"))
+    low = float((power - sigma)[sigma < top].min(initial=0.0))
+    high = float((power + sigma)[sigma < top].max(initial=top))
+    return max(1.1 * low, -2.0 * top) - 0.05 * top, min(1.1 * high, 3.0 * top) + 0.05 * top
 
 
 def _ratio_range(points: Mapping[str, Mapping[str, NDArray]], ell: NDArray, scaled: NDArray) -> tuple[float, float]:
