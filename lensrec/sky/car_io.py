@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from lensrec.arrays import thread_count
 from lensrec.sky.map_header import UNSEEN, MapError, RawMap, good_values, header_text, parse_polconv
+from lensrec.sphere.alm import resize_alm
 from lensrec.sphere.grids import healpix_grid
 from lensrec.sphere.sht import synthesis
 
@@ -145,11 +146,12 @@ def car_to_healpix(
 
     Notes
     -----
-    The analysis is exact quadrature up to the CAR grid's own band limit where ducc knows the grid; the
-    synthesis stops at 3 nside − 1. A sharp border would ring far into the map. So where sky is missing,
-    values are first taken to zero by the C² taper x − sin(2πx)/2π over BORDER_PIXELS pixels (of the coarser
-    grid), and these border pixels count as unobserved; inside them the map is kept (rms error 3e-4 of the
-    map's, 1e-2 without the taper). No pixel window is divided out.
+    The analysis of a whole sky is exact up to the CAR grid's own band limit; that of a part of it uses the
+    quadrature weights of its rings, good to 1e-4 or better. The synthesis stops at 3 nside − 1. A sharp border
+    would ring far into the map. So where sky is missing, values are first taken to zero by the C² taper
+    x − sin(2πx)/2π over BORDER_PIXELS pixels (of the coarser grid), and these border pixels count as
+    unobserved; inside them the map is kept (rms error 3e-4 of the map's, 1e-2 without the taper). No pixel
+    window is divided out.
     """
     from pixell import curvedsky, enmap
 
@@ -167,8 +169,11 @@ def car_to_healpix(
         if not inner.any():
             raise MapError(f"every pixel is within {BORDER_PIXELS} pixels of a border or hole; fill the holes first")
     known = geometry.ducc_geo.lmax if geometry.ducc_geo is not None else int(180.0 / resolution_degrees(wcs))
-    lmax = min(known, 3 * nside - 1)
+    carried = min(known, 3 * nside - 1)
+    # a whole grid is analysed to its band limit, or multipoles beyond `lmax` would leak into those below it
+    lmax = known if geometry.case == "2d" else carried
     alm = curvedsky.map2alm(enmap.ndmap(clean, wcs), lmax=lmax, spin=[0, 2], nthread=threads)
+    alm = resize_alm(np.asarray(alm), carried)
     grid = healpix_grid(nside)
     maps = np.empty((len(values), grid.npix))
     maps[0] = synthesis(alm[0], grid, nthreads=threads)
