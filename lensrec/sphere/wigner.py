@@ -185,9 +185,7 @@ def _unpair_rows(pairs: NDArray[np.complex128], shape: tuple[int, ...]) -> NDArr
     return rows[: int(np.prod(shape))].reshape(*shape, n)
 
 
-def _map_rows(
-    one: Callable[[NDArray], NDArray], rows: NDArray[np.complex128], nthreads: int
-) -> NDArray[np.complex128]:
+def _map_rows(one: Callable[[NDArray], NDArray], rows: NDArray[np.complex128], nthreads: int) -> NDArray[np.complex128]:
     workers = min(thread_count(nthreads), len(rows))
     if workers <= 1:
         return np.stack([one(row) for row in rows])

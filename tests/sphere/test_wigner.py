@@ -17,7 +17,7 @@ def d_functions(lmax, s, t, theta):
 
 
 def explicit_d(l, s, t, theta):
-    """Wigner's sum (Varshalovich et al. 1988, 4.3.1 eq. 2), factorials in exact integers."""
+    """Wigner's sum (Varshalovich et al. 1988, section 4.3.1), factorials in exact integers."""
     cos, sin = np.cos(theta / 2), np.sin(theta / 2)
     root = np.sqrt(float(factorial(l + s) * factorial(l - s) * factorial(l + t) * factorial(l - t)))
     total = np.zeros_like(theta)
@@ -29,7 +29,7 @@ def explicit_d(l, s, t, theta):
 
 
 def recursive_d(lmax, s, t, theta):
-    """Three-term recursion in l (Varshalovich et al. 1988, 4.8 eq. 14), in long double, upwards."""
+    """Three-term recursion in l (Varshalovich et al. 1988, section 4.8), in long double, upwards."""
     x = np.cos(theta.astype(np.longdouble))
     low = max(abs(s), abs(t))
     rows = np.zeros((lmax + 1, len(theta)), dtype=np.longdouble)
