@@ -28,7 +28,7 @@ from pydantic import (
 )
 
 from lensrec.notation import ARCMIN, parse_angle, parse_noise, write_yaml
-from lensrec.recipe_checks import explain, problems
+from lensrec.recipe_checks import explain, invertible_lmax, problems
 from lensrec.recipe_files import RecipeError, beside, find_recipe, override, put, read_recipe
 
 
@@ -63,6 +63,10 @@ Noise = Annotated[NonNegativeFloat, BeforeValidator(parse_noise)]
 Precision = Literal["double", "single"]
 # A key declared `DERIVED` is never None once a recipe stands: it is filled in from the keys beside it.
 DERIVED: Any = Field(default=None)
+
+
+# Lensing makes B modes from E modes of far smaller scales: with this margin no more than 1 % of C^BB is missing.
+LENSING_MARGIN = 1500
 
 
 class _Section(BaseModel):
@@ -112,7 +116,7 @@ class Sky(_Section):
     """The simulated sky: its pixels, band limits, random numbers and lensing amplitudes."""
 
     nside: Annotated[int, Field(ge=1, le=8192)] = 512
-    lmax: PositiveInt = DERIVED  # band limit of the unlensed sky; 3 nside - 1
+    lmax: PositiveInt = DERIVED  # band limit of the unlensed sky; 3 nside - 1, at least lmax_data + 1500
     lmax_data: PositiveInt = DERIVED  # band limit of the beam-convolved data map; 2 nside, or lmax
     seed: NonNegativeInt = 0
     phi_seed: NonNegativeInt = DERIVED  # seed of the lensing potential; the same
@@ -126,8 +130,9 @@ class Sky(_Section):
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
-        self._fill(lmax=3 * self.nside - 1, phi_seed=self.seed, a_smooth=self.a_phi)
-        self._fill(lmax_data=min(2 * self.nside, self.lmax))
+        self._fill(phi_seed=self.seed, a_smooth=self.a_phi)
+        self._fill(lmax_data=2 * self.nside if self.lmax is None else min(2 * self.nside, self.lmax))
+        self._fill(lmax=max(3 * self.nside - 1, self.lmax_data + LENSING_MARGIN))
         return self
 
 
@@ -202,7 +207,7 @@ class Reconstruction(_Section):
     def completed(self, sky: Sky) -> Self:
         """A copy in which what was left out is filled in for this sky."""
         out = self.model_copy()
-        top = min(sky.lmax_data, 3 * sky.nside - 1, 3000)
+        top = min(sky.lmax_data, invertible_lmax(sky.nside), 3000)
         out._fill(estimators=tuple(Estimator) if sky.polarisation else (Estimator.TT,), lmax_t=top, lmax_p=top)
         out._fill(lmin_t=max(2, min(100, out.lmax_t // 2)), lmin_p=max(2, min(100, out.lmax_p // 2)))
         out._fill(L_max=max(out.lmax_t, out.lmax_p))
@@ -278,8 +283,8 @@ class Recipe(_Section):
         data = deepcopy(dict(settings))
         rec, sky = data.get("reconstruction") or {}, dict(data.get("sky") or {})
         tops = [rec[key] for key in ("lmax_t", "lmax_p") if isinstance(rec.get(key), int)]
-        reach = min(3 * nside - 1, max(tops, default=min(2 * nside, 3000)))
-        defaults = {"nside": nside, "lmax_data": reach, "lmax": min(4 * nside, reach + 500), "polarisation": polarised}
+        reach = min(invertible_lmax(nside), max(tops, default=min(2 * nside, 3000)))
+        defaults = {"nside": nside, "lmax_data": reach, "polarisation": polarised}
         return cls.model_validate({**data, "sky": {**defaults, **sky}})
 
     def dump(self) -> str:

@@ -23,7 +23,7 @@ from lensrec.rundir import (
     write_table,
     write_theory,
 )
-from lensrec.sky.io import SkyMap, read_alm, read_map, read_mask, write_alm, write_map
+from lensrec.sky.io import read_alm, read_map, read_mask, write_alm, write_map
 from lensrec.stages.gaussian import GaussianSkies, on_disk
 from lensrec.stages.masking import mask_of
 from lensrec.stages.reconstruct import Reconstruction, phi_bandpowers, reconstruct
@@ -46,6 +46,8 @@ def reconstruct_run(run: RunDir, *, progress: Progress | None = None, nthreads: 
     if absent:
         raise ValueError(f"{run.sim(absent[0], 'data.fits')} is not there; run lensrec simulate first")
     missing = [sim for sim in sims if not run.has(run.recon(sim, "bandpowers.ecsv"))]
+    if len(missing) < len(sims):
+        log.info("%d of %d skies are reconstructed already", len(sims) - len(missing), len(sims))
     if missing:
         setting, fields, mask = _prepare(run, progress, nthreads)
 
@@ -99,7 +101,7 @@ def reconstruct_map(
     Pixels that were not observed are masked with the mask, before it is apodised.
     """
     sky_map = read_map(path, unit=unit, ordering=ordering, polconv=polconv)
-    recipe = _recipe_for(sky_map, settings)
+    recipe = Recipe.for_map(sky_map.nside, settings, polarised=sky_map.polarised)
     inputs = {"map": str(Path(path).resolve()), "unit": unit, "ordering": ordering, "polconv": polconv}
     run = create_run(out, recipe, command=command, inputs=inputs)
     if run.has(run.recon("data", "bandpowers.ecsv")):
@@ -123,16 +125,6 @@ def reconstruct_map(
     write_response(run, rec.response, rec.n0)
     _write_products(run, "data", rec, None)
     return run
-
-
-def _recipe_for(sky_map: SkyMap, settings: Mapping[str, Any]) -> Recipe:
-    """The settings with a sky that fits the map: its nside, and band limits as high as the estimators read."""
-    nside = sky_map.nside
-    rec = dict(settings.get("reconstruction", {}))
-    named = [rec[key] for key in ("lmax_t", "lmax_p") if rec.get(key) is not None]
-    lmax = max(named, default=min(2 * nside, 3000))
-    sky = {"nside": nside, "lmax": max(3 * nside - 1, lmax), "lmax_data": lmax, "polarisation": sky_map.polarised}
-    return Recipe.model_validate({**settings, "sky": {**sky, **settings.get("sky", {})}})
 
 
 def _write_products(run: RunDir, which: int | str, rec: Reconstruction, phi_in: NDArray | None) -> None:

@@ -1,5 +1,6 @@
 """Simulate: from a recipe to lensed skies and the data an instrument makes of them."""
 
+import logging
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +21,8 @@ from lensrec.stages.masking import mask_of
 from lensrec.stages.setting import noise_of, optics_of, theory_of
 from lensrec.theory.lensing import lensed_spectra
 from lensrec.theory.spectra import TheorySpectra
+
+log = logging.getLogger(__name__)
 
 # Lensed power reaches this far above the band limit of the unlensed sky before it is too faint to alias: an rms
 # deflection of 2.7′ acting on the last multipoles spreads them by some ±300.
@@ -148,6 +151,8 @@ def simulate_run(run: RunDir, *, progress: Progress | None = None, nthreads: int
         if mask is not None:
             write_map(run.path / "mask.fits", mask, unit="", column_names=["MASK"])
     missing = [sim for sim in range(recipe.sky.n_sims) if not run.has(*(run.sim(sim, name) for name in _FILES))]
+    if len(missing) < recipe.sky.n_sims:
+        log.info("%d of %d skies are simulated already", recipe.sky.n_sims - len(missing), recipe.sky.n_sims)
 
     def one(sim: int) -> None:
         _write_sky(run, simulate(recipe, sim, nthreads=nthreads))
