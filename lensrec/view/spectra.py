@@ -72,7 +72,8 @@ def phi_spectrum_figure(
             colour, _ = estimator_style(key, position)
             level = factor * lensing_scaling(len(noise) - 1) * noise
             name = None if shared_noise else f"$N_L^{{(0)}}$, {key}"
-            upper.plot(np.flatnonzero(level > 0), level[level > 0], "--", color=colour, linewidth=1.2, label=name)
+            shown = (level > 0) & (np.arange(len(level)) >= extent[0])
+            upper.plot(np.flatnonzero(shown), level[shown], "--", color=colour, linewidth=1.2, label=name)
         if shared_noise:
             upper.plot([], [], "--", color="0.4", linewidth=1.2, label="$N_L^{(0)}$ of each")
         label = str(curve.get("label", r"input $C_L^{\phi\phi}$"))
@@ -126,7 +127,7 @@ def transfer_figure(points: Mapping[str, BandPoints], *, title: str = "", tolera
         raise ValueError("a picture of the transfer needs that of one estimator at least")
     reach = np.concatenate([np.abs(v["transfer"] - 1.0) + v.get("sigma", 0.0) for v in bands.values()])
     reach = reach[np.isfinite(reach)]
-    half = float(np.clip(1.3 * np.percentile(reach, 95) if reach.size else 0.0, 2.5 * tolerance, 0.6))
+    half = float(np.clip(1.3 * np.percentile(reach, 85) if reach.size else 0.0, 2.5 * tolerance, 0.6))
     with drawing():
         figure = new_figure(4.2)
         axes = figure.subplots()

@@ -40,7 +40,9 @@ def input_points(table: Mapping[str, NDArray]) -> dict[str, NDArray] | None:
 
 
 def transfer_points(table: Mapping[str, NDArray], keys: Sequence[str] | None = None) -> dict[str, dict[str, NDArray]]:
-    """The transfer φ̂×φ_in / φ_in×φ_in by estimator, as `transfer_figure` takes it; columns transfer_K.
+    """The transfer φ̂×φ_in / φ_in×φ_in by estimator, as `transfer_figure` takes it.
+
+    Reads the columns transfer_K, and transfer_sigma_K where there are any.
 
     Raises
     ------
@@ -50,11 +52,13 @@ def transfer_points(table: Mapping[str, NDArray], keys: Sequence[str] | None = N
     wanted = _wanted(table, keys)
     if "input" not in table:
         raise ValueError("a transfer needs band powers made with the input φ, and this table has none")
-    return {
-        key: {name: values for name, values in _bands(table).items() if name != "expected"}
-        | {"transfer": table[f"transfer_{key}"]}
-        for key in wanted
-    }
+    bands = _bands(table)
+    del bands["expected"]
+    points = {key: bands | {"transfer": table[f"transfer_{key}"]} for key in wanted}
+    for key in wanted:
+        if f"transfer_sigma_{key}" in table:
+            points[key]["sigma"] = table[f"transfer_sigma_{key}"]
+    return points
 
 
 def _wanted(table: Mapping[str, NDArray], keys: Sequence[str] | None) -> list[str]:

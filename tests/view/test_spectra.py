@@ -44,7 +44,7 @@ def test_points_curve_and_noise_are_where_they_should_be() -> None:
     scaled = lensing_scaling(LMAX) * CL
     dashed = [line for line in upper.lines if line.get_linestyle() == "--" and len(line.get_xdata())]
     for line, factor in zip(dashed, (2.0, 0.5), strict=True):
-        np.testing.assert_allclose(line.get_ydata(), factor * scaled[1:], rtol=1e-12)
+        np.testing.assert_allclose(line.get_ydata(), factor * scaled[2:], rtol=1e-12)
     curve = next(line for line in upper.lines if line.get_label().startswith("input"))
     np.testing.assert_allclose(curve.get_ydata(), scaled[1:], rtol=1e-12)
     for number, (key, ratio) in enumerate((("TT", 1.2), ("MV", 0.9))):
@@ -117,6 +117,9 @@ def test_tables_of_band_powers() -> None:
     assert known is not None
     np.testing.assert_array_equal(known["power"], made["power"])
     np.testing.assert_array_equal(transfer_points(table, ["MV"])["MV"]["transfer"], table["transfer_MV"])
+    assert "sigma" not in transfer_points(table)["MV"]
+    with_errors = transfer_points(table | {"transfer_sigma_MV": made["sigma"]})
+    np.testing.assert_array_equal(with_errors["MV"]["sigma"], made["sigma"])
     with pytest.raises(ValueError, match="no band powers of EB in this table: there are MV"):
         phi_points(table, ["EB"])
     blind = {name: values for name, values in table.items() if name != "input"}
