@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from lensrec.arrays import real_dtype, thread_count
 from lensrec.sphere.alm import lmax_of, scale_alm
+from lensrec.sphere.geodesic import follow_geodesics
 from lensrec.sphere.grids import Grid
 from lensrec.sphere.sht import synthesis
 
@@ -77,7 +78,7 @@ def deflected_positions(
     """
     if field.shape != (2, grid.npix):
         raise ValueError(f"the deflection must have the shape (2, {grid.npix}) of its grid, got {field.shape}")
-    return _move(field, grid.theta, grid.nphi, grid.phi0, grid.ringstart, rotation=rotation, nthreads=nthreads)
+    return follow_geodesics(field, grid, rotation=rotation, nthreads=nthreads)
 
 
 def remap(
@@ -197,9 +198,7 @@ def remap_at(
     field = remap(
         _spin1_alm(phi_alm, curl_alm), points, spin=1, epsilon=max(epsilon / 100, EPSILON_RANGE[0]), nthreads=nthreads
     )
-    alone = np.ones(len(points), dtype=np.uint64)
-    first = np.arange(len(points), dtype=np.uint64)
-    positions, gamma = _move(field, points[:, 0], alone, points[:, 1], first, rotation=len(teb) == 3, nthreads=nthreads)
+    positions, gamma = follow_geodesics(field, _each_a_ring(points), rotation=len(teb) == 3, nthreads=nthreads)
     return _lensed(teb, positions, gamma, epsilon, nthreads)
 
 
@@ -214,29 +213,6 @@ def _spin1_alm(phi_alm: NDArray, curl_alm: NDArray | None) -> NDArray[np.complex
     if curl_alm is None:
         return scale_alm(phi_alm.astype(np.complex128, copy=False), root)
     return scale_alm(np.stack([phi_alm, curl_alm]).astype(np.complex128, copy=False), root)
-
-
-def _move(
-    field: NDArray[np.float64],
-    theta: NDArray[np.float64],
-    nphi: NDArray[np.uint64],
-    phi0: NDArray[np.float64],
-    ringstart: NDArray[np.uint64],
-    *,
-    rotation: bool,
-    nthreads: int,
-) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
-    """Follow the geodesics; good to a few 1e-15 for any deflection, next to the poles too."""
-    moved = ducc0.misc.get_deflected_angles(
-        theta=theta,
-        phi0=phi0,
-        nphi=nphi,
-        ringstart=ringstart,
-        deflect=np.asarray(field, dtype=np.float64).T,
-        calc_rotation=rotation,
-        nthreads=thread_count(nthreads),
-    )
-    return moved[:, :2], moved[:, 2] if rotation else None
 
 
 def _lensed(
@@ -265,7 +241,9 @@ def _evaluate(
 ) -> None:
     """Write the field at `positions`, turned by `gamma`, into the rows of `out`.
 
-    ducc0 takes its accuracy relative to the field's rms; measured, it keeps 0.65 of what it is asked for.
+    ducc0 takes its accuracy relative to the field's rms; measured, it keeps 0.65 of what it is asked for. Below that
+    lies the rounding of cos θ, which grows towards the poles: within 3/lmax of them some 1e-12 at lmax = 700 and
+    3e-11 at 2000 for a white spectrum, over the whole sphere 2e-13 and 5e-13.
     """
     rows = np.atleast_2d(alm)
     threads = thread_count(nthreads)
@@ -309,6 +287,14 @@ def _checked_sky(teb_alm: NDArray, epsilon: float) -> NDArray:
     if teb_alm.ndim != 2 or teb_alm.shape[0] not in (1, 3):
         raise ValueError(f"the sky must be alm of shape (3, nalm) or, for T alone, (1, nalm), got {teb_alm.shape}")
     return _in_precision(teb_alm, epsilon)
+
+
+def _each_a_ring(points: NDArray[np.float64]) -> Grid:
+    """Directions as a grid of rings of one pixel; it has no quadrature."""
+    count = len(points)
+    first = np.arange(count, dtype=np.uint64)
+    ones = np.ones(count, dtype=np.uint64)
+    return Grid(points[:, 0].copy(), ones, points[:, 1].copy(), first, np.zeros(count), -1)
 
 
 def _points(theta: NDArray[np.float64], phi: NDArray[np.float64]) -> NDArray[np.float64]:
