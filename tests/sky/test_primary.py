@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 from lensrec.sky.primary import cholesky_by_ell, draw_curl, draw_primary
-from lensrec.sphere.alm import alm_size, alm_to_cl, resize_alm
+from lensrec.sky.random import unit_alm
+from lensrec.sphere.alm import alm_size, alm_to_cl, resize_alm, scale_alm
 
 LMAX = 120
 ELL = np.arange(LMAX + 1.0)
-PAIRS = {"TT": "TT", "EE": "EE", "BB": "BB", "TE": "TE", "PP": "φφ", "TP": "Tφ", "EP": "Eφ"}
+KEYS = ("TT", "EE", "BB", "TE", "PP", "TP", "EP")
 
 
 def inputs(lmax=LMAX, *, tensors=True):
@@ -42,7 +43,7 @@ def assert_spectra(measure, theory, skies, keys, sigmas=5.0):
 
 
 def means(draws):
-    keys = [*PAIRS, "TB", "EB", "BP"]
+    keys = [*KEYS, "TB", "EB", "BP"]
     spectra = [[spectrum_of(*draw)(key) for key in keys] for draw in draws]
     return dict(zip(keys, np.mean(spectra, axis=0), strict=True))
 
@@ -52,6 +53,32 @@ def test_spectra_and_cross_spectra_are_those_asked_for():
     spectra, potential = inputs()
     measured = means([draw_primary(spectra, potential, LMAX, seed=1, sim=i) for i in range(40)])
     assert_spectra(measured, spectra | potential, 40, measured)
+
+
+def test_fields_are_the_cholesky_factor_times_the_draws_of_their_names():
+    """With the covariance of (φ, T, E) worked out by hand, and φ named apart from the CMB."""
+    spectra, potential = inputs()
+    teb, phi = draw_primary(spectra, potential, LMAX, seed=1, sim=2, phi_seed=3, phi_sim=4)
+    g_phi = unit_alm(LMAX, seed=3, sim=4, component="phi")
+    g_t, g_e, g_b = (unit_alm(LMAX, seed=1, sim=2, component=c) for c in "TEB")
+    low, part = ELL < 2, {}
+    tt, ee, bb, te, pp, tp, ep = (np.where(low, 1.0, (spectra | potential)[key]) for key in KEYS)
+    part["Tφ"], part["Eφ"] = tp / np.sqrt(pp), ep / np.sqrt(pp)
+    part["TT"] = np.sqrt(tt - tp**2 / pp, where=~low, out=np.zeros(LMAX + 1))
+    part["ET"] = np.divide(te - tp * ep / pp, part["TT"], where=~low, out=np.zeros(LMAX + 1))
+    part["EE"] = np.sqrt(ee - ep**2 / pp - part["ET"] ** 2, where=~low, out=np.zeros(LMAX + 1))
+    part["BB"], part["φφ"] = np.sqrt(bb), np.sqrt(pp)
+    for name in part:
+        part[name] = np.where(low, 0.0, part[name])
+    expected = [
+        scale_alm(g_phi, part["Tφ"]) + scale_alm(g_t, part["TT"]),
+        scale_alm(g_phi, part["Eφ"]) + scale_alm(g_t, part["ET"]) + scale_alm(g_e, part["EE"]),
+        scale_alm(g_b, part["BB"]),
+    ]
+    # differences of variances lose one digit of fifteen
+    for got, wanted in zip(teb, expected, strict=True):
+        np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-14 * np.abs(wanted).max())
+    np.testing.assert_allclose(phi, scale_alm(g_phi, part["φφ"]), rtol=1e-14, atol=0)
 
 
 def test_cmb_of_another_seed_keeps_phi_and_its_correlations_with_it():
