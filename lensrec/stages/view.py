@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,8 @@ from lensrec.sphere.sht import synthesis
 from lensrec.view.figure import save_figure
 from lensrec.view.maps import gnomonic_figure, mollweide_figure
 from lensrec.view.spectra import phi_spectrum_figure, transfer_figure
-from lensrec.view.wiener import deflection_map, wiener_factor, wiener_filtered
+from lensrec.view.table import input_points, phi_points, transfer_points
+from lensrec.view.wiener import deflection_map, kappa_map, wiener_filtered
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -63,76 +64,77 @@ def _sky_figures(run: RunDir) -> dict[str, "Figure"]:
 
 
 def _phi_figures(run: RunDir) -> dict[str, "Figure"]:
-    """φ_in beside Wiener-filtered φ̂; the input gets the same filter in the zoom, where the eye compares structures."""
+    """φ_in beside φ̂; in the zoom, where the eye compares structures, the input goes through the same Wiener filter."""
     _, n0 = read_response(run)
     key = _best(n0)
     cl_phi = read_theory(run).potential["PP"][: len(n0[key])]
     phi_in = read_alm(run.sim(0, "phi_alm.fits"))
     estimate = wiener_filtered(_phi(run.recon(0, f"phi_{key}_alm.fits")), cl_phi, n0[key])
-    maps = [deflection_map(alm, run.recipe.sky.nside) for alm in (phi_in, estimate)]
-    titles = [r"input $\phi$", rf"reconstructed $\hat\phi$ ({key}, Wiener-filtered)"]
+    alike = wiener_filtered(phi_in, cl_phi, n0[key])
+    whole, filtered, found = (deflection_map(alm, run.recipe.sky.nside) for alm in (phi_in, alike, estimate))
+    title = rf"reconstructed $\hat\phi$ ({key}, Wiener-filtered)"
+    mask = _mask(run)
     return {
-        "phi_sky": mollweide_figure(maps, titles, unit=DEFLECTION, limits="shared", mask=_mask(run)),
+        "phi_sky": mollweide_figure(
+            [whole, found], [r"input $\phi$", title], unit=DEFLECTION, limits="shared", mask=mask
+        ),
         "phi_zoom": gnomonic_figure(
-            maps, titles, unit=DEFLECTION, limits="shared", size_deg=2 * PATCH_DEG, mask=_mask(run)
+            [filtered, found],
+            [r"input $\phi$, same filter", title],
+            unit=DEFLECTION,
+            limits="shared",
+            size_deg=2 * PATCH_DEG,
+            mask=mask,
         ),
     }
 
 
 def _spectrum_figures(run: RunDir, table: Mapping[str, NDArray]) -> dict[str, "Figure"]:
+    """Auto-spectra with N0 off still hold N1; the cross-spectrum with the input does not, and lies on its curve."""
     _, n0 = read_response(run)
-    cl_phi = read_theory(run).potential["PP"]
-    curve = {"ell": np.arange(len(cl_phi)), "cl": cl_phi, "label": "theory"}
-    keys = list(n0)
-    shown = [key for key in keys if key in ("TT", "EB", "MV")] or keys
+    best = _best(n0)
     count = run.recipe.sky.n_sims
-    title = f"{run.recipe.name}: {count} sky" if count == 1 else f"{run.recipe.name}: mean of {count} skies"
-    bands = _bands(table)
+    skies = f"{run.recipe.name}: {count} sky" if count == 1 else f"{run.recipe.name}: mean of {count} skies"
+    points = phi_points(table, [key for key in n0 if key in ("TT", "EB", best)])
+    cross = {"power": table[f"cross_{best}"], "sigma": table[f"transfer_sigma_{best}"] * table["input"]}
     return {
         "phi_spectrum": phi_spectrum_figure(
-            curve,
-            {key: bands | {"power": table[f"auto_{key}"], "sigma": table[f"sigma_{key}"]} for key in shown},
-            {key: n0[key] for key in shown},
-            title=title,
-            realisation=bands | {"power": table["input"]},
+            _curve(run, "theory"),
+            {**points, f"{best} × input": points[best] | cross},
+            {key: n0[key] for key in points},
+            title=f"{skies} (N0 taken off, N1 not)",
+            realisation=input_points(table),
         ),
-        "transfer": transfer_figure(
-            {
-                key: bands | {"transfer": table[f"transfer_{key}"], "sigma": table[f"transfer_sigma_{key}"]}
-                for key in keys
-            },
-            title=title,
-        ),
+        "transfer": transfer_figure(transfer_points(table), title=skies),
     }
 
 
 def _data_figures(run: RunDir) -> dict[str, "Figure"]:
     table = read_table(run.recon("data", "bandpowers.ecsv"))
     _, n0 = read_response(run)
-    key = _best(n0)
-    cl_phi = read_theory(run).potential["PP"]
-    kappa = read_map(run.recon("data", f"kappa_{key}_wiener.fits"), unit="uK").maps[0]
-    bands = _bands(table)
-    points = {k: bands | {"power": table[f"auto_{k}"], "sigma": table[f"sigma_{k}"]} for k in n0}
-    curve = {"ell": np.arange(len(cl_phi)), "cl": cl_phi, "label": "fiducial ΛCDM"}
-    name = run.recipe.name
-    factor = wiener_factor(cl_phi, n0[key])
-    phi = _phi(run.recon("data", f"phi_{key}_alm.fits"))
-    deflection = deflection_map(wiener_filtered(phi, cl_phi[: len(factor)], n0[key]), run.recipe.sky.nside)
+    key, name, nside = _best(n0), run.recipe.name, run.recipe.sky.nside
+    phi = wiener_filtered(_phi(run.recon("data", f"phi_{key}_alm.fits")), _curve(run, "")["cl"], n0[key])
     return {
         "kappa_sky": mollweide_figure(
-            [kappa, deflection],
+            [kappa_map(phi, nside), deflection_map(phi, nside)],
             [rf"$\hat\kappa$ ({key}, Wiener-filtered)", rf"$\hat\phi$ ({key}, Wiener-filtered)"],
             unit=[r"$\kappa$", DEFLECTION],
             mask=_mask(run),
             title=name,
         ),
-        "phi_spectrum": phi_spectrum_figure(curve, points, n0, title=name, scale="linear"),
+        "phi_spectrum": phi_spectrum_figure(
+            _curve(run, "fiducial ΛCDM"),
+            phi_points(table),
+            n0,
+            title=f"{name} (N0 taken off, N1 not)",
+            scale="linear",
+        ),
     }
 
 
-def _bands(table: Mapping[str, NDArray]) -> dict[str, NDArray]:
-    return {"L": table["L"], "low": table["L_low"], "high": table["L_high"], "expected": table["fiducial"]}
+def _curve(run: RunDir, label: str) -> dict[str, Any]:
+    cl_phi = read_theory(run).potential["PP"]
+    return {"ell": np.arange(len(cl_phi)), "cl": cl_phi, "label": label}
 
 
 def _phi(file: Path) -> NDArray:
