@@ -92,7 +92,7 @@ def quadratic_estimates(
             plain, gradient = leg(plain_name), leg(gradient_name)
             if spin1 is None:
                 spin1 = np.zeros((2, grid.npix), dtype=plain.dtype)
-            add_product(product, plain, gradient, spin1, factor)
+            add_product(product, plain, gradient, spin1, factor, nthreads=nthreads)
             del plain, gradient
         if spin1 is None:
             raise ValueError(f"estimator {key}: all of its weight spectra are zero")

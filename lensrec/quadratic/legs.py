@@ -1,10 +1,12 @@
 """Legs: filtered fields and their gradients on the grid where they are multiplied."""
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lensrec.arrays import real_dtype, thread_count
 from lensrec.quadratic.products import Product, spin_raised
 from lensrec.sphere.alm import lmax_of, scale_alm
 from lensrec.sphere.grids import Grid, gauss_legendre_grid
@@ -46,8 +48,8 @@ def gradient_leg(
     array (2, npix)
         Temperature: ∇Y^W. One spin-1 synthesis.
     array (4, npix)
-        Polarisation: real and imaginary part of M₃ + M₁, then of M₃ − M₁, with M₃ = −½ ð ₂Y^W and
-        M₁ = −½ ð̄ ₂Y^W, so that ₁d = P̄* M₃ + P̄ M₁*. One spin-3 and one spin-1 synthesis.
+        Polarisation: real and imaginary part of M₃ = −½ ð ₂Y^W, then of M₁ = −½ ð̄ ₂Y^W, so that
+        ₁d = P̄* M₃ + P̄ M₁*. One spin-3 and one spin-1 synthesis.
     """
     alm = filtered[product.source]
     lmax = lmax_of(alm.shape[-1])
@@ -58,28 +60,34 @@ def gradient_leg(
     kind = "B" if product.source == "B" else "E"
     raised = scale_alm(alm, -0.5 * weight * spin_raised(lmax, 2)[: len(weight)])
     lowered = scale_alm(alm, 0.5 * weight * spin_raised(lmax, -2)[: len(weight)])
-    m3 = synthesis(_of_type(raised, kind), grid, 3, nthreads=nthreads)
-    m1 = synthesis(_of_type(lowered, kind), grid, 1, nthreads=nthreads)
-    leg = np.empty((4, m3.shape[-1]), dtype=m3.dtype)
-    np.add(m3, m1, out=leg[:2])
-    np.subtract(m3, m1, out=leg[2:])
+    leg = np.empty((4, grid.npix), dtype=real_dtype(alm.dtype))
+    synthesis(_of_type(raised, kind), grid, 3, out=leg[:2], nthreads=nthreads)
+    synthesis(_of_type(lowered, kind), grid, 1, out=leg[2:], nthreads=nthreads)
     return leg
 
 
-def add_product(product: Product, plain: NDArray, gradient: NDArray, out: NDArray, factor: float = 1.0) -> None:
+def add_product(
+    product: Product, plain: NDArray, gradient: NDArray, out: NDArray, factor: float = 1.0, *, nthreads: int = 0
+) -> None:
     """Add `factor` times the spin-1 product of two legs to `out` (2, npix), in place.
 
-    Works through blocks of pixels small enough for the cache, since each leg is far larger than it.
+    Works through blocks of pixels small enough for the cache, since each leg is far larger than it; threads share
+    the blocks out, as numpy lets go of the interpreter while it multiplies.
     """
     scale = out.dtype.type(factor)
-    for start in range(0, out.shape[-1], _BLOCK):
+
+    def one(start: int) -> None:
         block = slice(start, start + _BLOCK)
         if not product.polarised:
             out[:, block] += scale * plain[block] * gradient[:, block]
-            continue
-        (real, imag), (sum_r, sum_i, diff_r, diff_i) = plain[:, block], gradient[:, block]
-        out[0, block] += scale * (real * sum_r + imag * sum_i)
-        out[1, block] += scale * (real * diff_i - imag * diff_r)
+            return
+        (real, imag), (m3_r, m3_i, m1_r, m1_i) = plain[:, block], gradient[:, block]
+        out[0, block] += scale * (real * (m3_r + m1_r) + imag * (m3_i + m1_i))
+        out[1, block] += scale * (real * (m3_i - m1_i) - imag * (m3_r - m1_r))
+
+    with ThreadPoolExecutor(thread_count(nthreads)) as pool:
+        for _ in pool.map(one, range(0, out.shape[-1], _BLOCK)):
+            pass
 
 
 _BLOCK = 1 << 15
