@@ -57,7 +57,7 @@ def gaussian_estimate(skies: GaussianSkies, number: int) -> dict[str, NDArray]:
     teb, _ = draw_primary(skies.totals, unlensed, lmax, seed=recipe.sky.seed, sim=sim, nthreads=nthreads)
     grid = healpix_grid(skies.nside)
     rows = [synthesis(scale_alm(teb[0], optics.temperature), grid, 0, nthreads=nthreads)[None]]
-    if "E" in setting.filters:
+    if setting.polarised:
         rows.append(synthesis(scale_alm(teb[1:], optics.polarisation), grid, 2, nthreads=nthreads))
     maps = np.concatenate(rows)
     if skies.mask is not None:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from lensrec.bias.mean_field import MeanField, subtracted_spectrum
 from lensrec.recipe import Recipe
+from lensrec.recipe_checks import invertible_lmax
 from lensrec.spectra.bandpowers import bin_spectrum, gaussian_sigma, make_bands
 from lensrec.sphere.alm import alm_to_cl, resize_alm, scale_alm
 from lensrec.stages.estimate import deconvolved, estimate_phi, map_to_alm, measured_totals
@@ -140,12 +141,11 @@ def reconstruct(
     Raises
     ------
     ValueError
-        If the shape is not that of HEALPix maps, or no estimator can be made from them.
+        If maps or mask have not the shape of HEALPix maps, hold pixels that are no temperature, or are too coarse
+        for the recipe's multipoles; or if no estimator can be made from them.
     """
     maps = np.atleast_2d(maps)
-    nside = round((maps.shape[-1] / 12) ** 0.5)
-    if len(maps) not in (1, 3) or 12 * nside**2 != maps.shape[-1]:
-        raise ValueError(f"maps must be (1 or 3, 12 nside²), got {maps.shape}")
+    nside = _checked_nside(maps, mask, recipe)
     mask = mask_of(recipe.mask, nside) if mask is None and masked else mask
     data = maps if mask is None or masked else maps * mask
     rec = recipe.reconstruction
@@ -153,7 +153,7 @@ def reconstruct(
         setting = setting_of(recipe, theory_of(recipe), nside, temperature_only=len(data) == 1, nthreads=nthreads)
     lmax = len(setting.totals["TT"]) - 1
     optics = optics_of(recipe.instrument, nside, lmax)
-    used = data if "E" in setting.filters else data[:1]
+    used = data if setting.polarised else data[:1]
     alm = deconvolved(map_to_alm(used, nside, lmax, precision=rec.precision, nthreads=nthreads), optics)
     estimates = estimate_phi(alm, setting, rec.L_max, nthreads=nthreads)
     if mean_fields is None:
@@ -162,6 +162,24 @@ def reconstruct(
         totals = measured_totals(alm, setting.totals, 1.0 if mask is None else float(np.mean(mask**2)))
         mean_fields = mean_fields(GaussianSkies(recipe, setting, totals, optics, nside, mask, nthreads))
     return Reconstruction(recipe, setting, estimates, dict(mean_fields), mask)
+
+
+def _checked_nside(maps: NDArray, mask: NDArray | None, recipe: Recipe) -> int:
+    nside = round((maps.shape[-1] / 12) ** 0.5)
+    if len(maps) not in (1, 3) or 12 * nside**2 != maps.shape[-1]:
+        raise ValueError(f"maps must be (1 or 3, 12 nside²), got {maps.shape}")
+    if mask is not None and np.shape(mask) != maps.shape[1:]:
+        raise ValueError(f"the mask must have one weight for each pixel, {maps.shape[1:]}, got {np.shape(mask)}")
+    bad = maps.size - np.count_nonzero(np.abs(maps) < 1e20)
+    if bad:
+        raise ValueError(f"{bad} values of the maps are NaN or UNSEEN; set them to 0, with a mask that is 0 there")
+    top = invertible_lmax(nside)
+    for key in ("lmax_t", "lmax_p"):
+        if (lmax := getattr(recipe.reconstruction, key)) > top:
+            raise ValueError(
+                f"reconstruction.{key}: {lmax} is more than the map's pixels of nside {nside} can carry; at most {top}"
+            )
+    return nside
 
 
 def phi_bandpowers(rec: Reconstruction, phi_in: NDArray | None = None) -> dict[str, NDArray]:

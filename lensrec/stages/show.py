@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from lensrec.sky.healpix_io import nside_of
 from lensrec.view.maps import mollweide_figure
 from lensrec.view.notebook import html_of
 from lensrec.view.wiener import deflection_map, wiener_filtered
@@ -36,7 +37,7 @@ def reconstruction_html(rec: "Reconstruction") -> str:
     settings, key = rec.recipe.reconstruction, rec.best
     phi = wiener_filtered(rec.phi[key], rec.setting.cl_phi, rec.n0[key])
     figure = mollweide_figure(
-        [deflection_map(phi, rec.recipe.sky.nside)],
+        [deflection_map(phi, rec.recipe.sky.nside if rec.mask is None else nside_of(rec.mask.size))],
         [rf"$\hat\phi$ ({key}, Wiener-filtered)"],
         unit=r"$\sqrt{L(L+1)}\,\phi$ [arcmin]",
         mask=rec.mask,
@@ -48,7 +49,7 @@ def reconstruction_html(rec: "Reconstruction") -> str:
         "P multipoles": f"{settings.lmin_p} to {settings.lmax_p}",
         "L": f"{settings.L_min} to {settings.L_max}",
         "mean field": f"{settings.mean_field_sims} Gaussian skies" if rec.mean_fields else "none taken off",
-        "signal to noise of the map at L = 100": float((rec.setting.cl_phi / rec.n0[key])[100])
+        "signal to noise of the map at L = 100": float(rec.setting.cl_phi[100] / rec.n0[key][100])
         if settings.L_max >= 100
         else "",
     }
