@@ -19,6 +19,10 @@ from lensrec.theory.spectra import TheorySpectra
 
 MV = "MV"
 
+# What CAMB gives at low ℓ depends on how far it is asked to go, C_L^φφ by 3e-4: it is asked to go to multiples of
+# this, so that a seed gives the same sky at another band limit.
+THEORY_STEP = 4000
+
 
 @dataclass(frozen=True)
 class Optics:
@@ -65,13 +69,19 @@ class Setting:
     n0: dict[str, NDArray]
     cl_phi: NDArray
 
+    @property
+    def polarised(self) -> bool:
+        """Whether any estimator reads Q and U."""
+        return bool({"E", "B"} & set(self.filters))
+
 
 def theory_of(recipe: Recipe) -> TheorySpectra:
     """Spectra for a recipe's cosmology, up to the highest multipole that any of its stages reads."""
     rec = recipe.reconstruction
     lmax = max(recipe.sky.lmax, rec.lmax_t, rec.lmax_p, rec.L_max)
     parameters = tuple(sorted(recipe.cosmology.parameters().items()))
-    return _theory(lmax, parameters, recipe.cosmology.lens_potential_accuracy)
+    computed = -(-lmax // THEORY_STEP) * THEORY_STEP
+    return _theory(computed, parameters, recipe.cosmology.lens_potential_accuracy).truncated(lmax)
 
 
 @lru_cache(maxsize=4)
