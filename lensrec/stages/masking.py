@@ -8,20 +8,39 @@ from lensrec.sky.io import read_mask
 from lensrec.sky.masks import apodise, galactic_cut
 
 
-def mask_of(mask: Mask, nside: int, *, observed: NDArray[np.bool_] | None = None) -> NDArray[np.float64] | None:
+def mask_of(
+    mask: Mask, nside: int, *, observed: NDArray[np.bool_] | None = None, coord: str | None = None
+) -> NDArray[np.float64] | None:
     """The apodised weights of a recipe's mask, (npix,), or None for the whole sky.
 
     Parameters
     ----------
     observed : bool array (npix,), optional
         Where a map has data; elsewhere the mask is zero, and apodised towards it.
+    coord : "G", "C" or "E", optional
+        The coordinates of that map, where it states them.
+
+    Raises
+    ------
+    ValueError
+        If the mask states other coordinates than the map, the Galaxy is to be cut out of a map whose equator is not
+        the Galaxy's, or nothing is left of the sky.
     """
+    if mask.galactic_cut and coord not in (None, "", "G"):
+        raise ValueError(
+            f"mask.galactic_cut: {mask.galactic_cut:g} deg is about the Galaxy's equator, and the map is in "
+            f"coordinates {coord}; give a mask file in {coord} instead"
+        )
     seen_everywhere = observed is None or bool(observed.all())
     if mask.full_sky and seen_everywhere:
         return None
     weights = np.ones(12 * nside**2) if observed is None else observed.astype(np.float64)
     if mask.file is not None:
-        weights *= read_mask(mask.file, nside=nside)
+        weights *= read_mask(mask.file, nside=nside, coord=coord or None)
     if mask.galactic_cut:
         weights *= galactic_cut(nside, np.radians(mask.galactic_cut))
-    return apodise(weights, mask.apodisation_rad, kind=mask.kind) if mask.apodisation else weights
+    if mask.apodisation:
+        weights = apodise(weights, mask.apodisation_rad, kind=mask.kind)
+    if not weights.any():
+        raise ValueError(f"{mask.file or 'the mask'}: nothing of what the map has observed is left; give another mask")
+    return weights
