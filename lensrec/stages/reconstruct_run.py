@@ -1,5 +1,6 @@
 """Reconstruct the skies of a run, or a map from outside, and leave the products in a run directory."""
 
+import hashlib
 import logging
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -102,14 +103,18 @@ def reconstruct_map(
     """
     sky_map = read_map(path, unit=unit, ordering=ordering, polconv=polconv)
     recipe = Recipe.for_map(sky_map.nside, settings, polarised=sky_map.polarised)
+    if recipe.sky.nside != sky_map.nside:
+        raise ValueError(f"sky.nside: {recipe.sky.nside} is not that of the map, {sky_map.nside}; leave it out")
+    mask = mask_of(recipe.mask, sky_map.nside, observed=sky_map.observed, coord=sky_map.description.get("coord"))
     inputs = {"map": str(Path(path).resolve()), "unit": unit, "ordering": ordering, "polconv": polconv}
+    inputs["map_sha256"] = _fingerprint(path)
+    inputs["mask_sha256"] = None if recipe.mask.file is None else _fingerprint(recipe.mask.file)
     run = create_run(out, recipe, command=command, inputs=inputs)
     if run.has(run.recon("data", "bandpowers.ecsv")):
         log.info("%s is there already", run.recon("data", "bandpowers.ecsv"))
         return run
     if not run.has(run.theory):
         write_theory(run, theory_of(recipe))
-    mask = mask_of(recipe.mask, sky_map.nside, observed=sky_map.observed)
     if mask is not None:
         write_map(run.path / "mask.fits", mask, unit="", column_names=["MASK"])
         if not recipe.reconstruction.mean_field_sims:
@@ -125,6 +130,11 @@ def reconstruct_map(
     write_response(run, rec.response, rec.n0)
     _write_products(run, "data", rec, None)
     return run
+
+
+def _fingerprint(path: str | Path) -> str:
+    with Path(path).open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _write_products(run: RunDir, which: int | str, rec: Reconstruction, phi_in: NDArray | None) -> None:
@@ -173,7 +183,7 @@ def _prepare(
         {key: setting.response[key][0] for key in setting.keys},
         {key: setting.n0[key][0] for key in setting.keys},
     )
-    mask = read_mask(run.path / "mask.fits", nside=nside) if run.has(run.path / "mask.fits") else None
+    mask = None if recipe.mask.full_sky else read_mask(run.path / "mask.fits", nside=nside)
     optics = optics_of(recipe.instrument, nside, len(setting.totals["TT"]) - 1)
     skies = GaussianSkies(recipe, setting, setting.totals, optics, nside, mask, nthreads)
     return setting, on_disk(run, progress, skies), mask
