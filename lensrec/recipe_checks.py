@@ -31,6 +31,7 @@ def problems(recipe: "Recipe") -> Iterator[str]:
         yield f"mask.galactic_cut: {recipe.mask.galactic_cut:g} deg leaves no sky; below 90 deg"
     yield from _multipoles(recipe.reconstruction, recipe.sky)
     yield from _lensing_range(recipe.reconstruction)
+    yield from _mean_field(recipe.reconstruction)
     yield from _estimators(recipe.reconstruction, recipe.sky)
 
 
@@ -174,6 +175,14 @@ def _lensing_range(rec: "Reconstruction") -> Iterator[str]:
         yield (
             f"reconstruction.bin_edges: {edges[0]} to {edges[-1]} leave the range of L; "
             f"from {rec.L_min} to {rec.L_max + 1}"
+        )
+
+
+def _mean_field(rec: "Reconstruction") -> Iterator[str]:
+    if 0 < rec.mean_field_sims < 4:
+        yield (
+            f"reconstruction.mean_field_sims: {rec.mean_field_sims} are too few for two halves with a spread; "
+            "0 for none, or at least 4, better 40"
         )
 
 

@@ -113,11 +113,11 @@ def test_threads_reach_the_transforms(lensrec: Run, stages: list, recipe_file: P
 def test_reconstruct_takes_a_run(lensrec: Run, stages: list, recipe_file: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     lensrec("simulate", recipe_file, "--out", out)
-    status, _, stderr = lensrec("reconstruct", out, "--set", "reconstruction.mean_field_sims=2")
+    status, _, stderr = lensrec("reconstruct", out, "--set", "reconstruction.mean_field_sims=4")
     assert (status, stderr) == (0, "")
     name, run, options = stages[1]
     assert name == "reconstruct_run"
-    assert run.recipe.reconstruction.mean_field_sims == 2
+    assert run.recipe.reconstruction.mean_field_sims == 4
     assert open_run(out).recipe == run.recipe
     assert set(options) == {"progress"}
 
