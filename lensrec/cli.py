@@ -225,7 +225,7 @@ def _reconstruct_map(
 
     settings = override(settings, overrides)
     if not file.is_file():
-        raise FileNotFoundError(f"{file}: there is no such file")
+        raise FileNotFoundError(f"{file}: " + ("is a folder, not a map" if file.is_dir() else "there is no such file"))
     with locked(out), _machine(threads) as progress:
         from lensrec.stages.reconstruct_run import reconstruct_map
 
