@@ -1,0 +1,73 @@
+"""The page that the validation writes: verdicts, numbers and figures, none of them typed."""
+
+import platform
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from lensrec.sky.map_write import replacing
+from lensrec.view.figure import drawing, estimator_style, new_figure, save_figure, tick_marks
+from tests.validate.checks import Check
+from tests.validate.skies import COUNT, LMAX, LMAX_SKY, PHI_RECIPE
+
+INTRODUCTION = """# Validation
+
+This page is written by `make validate`; no number on it was typed.
+
+Two sets of {count} full skies: for the lensed spectra, unlensed skies band-limited at ℓ = {lmax_sky}, lensed, read
+up to ℓ = {lmax}; for the reconstruction, skies band-limited at {phi_sky}, read up to {phi_data}, with white noise of
+{noise:g} µK·arcmin in T, √2 times that in Q and U, and a {fwhm:g}′ beam. Seeds are fixed. Each check is allowed one
+false alarm in 1000 runs with other seeds, unless it says otherwise.
+
+| check | claim | verdict |
+|---|---|---|
+"""
+
+
+def write(path: Path, results: list[Check]) -> None:
+    """Write the page and its figures."""
+    recipe = PHI_RECIPE
+    text = INTRODUCTION.format(
+        count=COUNT,
+        lmax_sky=LMAX_SKY,
+        lmax=LMAX,
+        phi_sky=recipe.sky.lmax,
+        phi_data=recipe.sky.lmax_data,
+        noise=recipe.instrument.noise_t,
+        fwhm=recipe.instrument.fwhm,
+    )
+    text += "".join(f"| {c.name} | {c.claim} | {'passed' if c.passed else '**failed**'} |\n" for c in results)
+    for check in results:
+        picture = check.name.lower().replace(" ", "_") + ".png"
+        _figure(check, path.parent / "pictures" / picture)
+        text += f"\n## {check.name}\n\n{check.text}\n\n![{check.name}](pictures/{picture})\n\n{_table(check.table)}"
+    packages = ", ".join(f"{name} {version(name)}" for name in ("lensrec", "ducc0", "numpy", "camb"))
+    text += f"\nMade with {packages}, Python {platform.python_version()}.\n"
+    with replacing(path) as temporary:
+        Path(temporary).write_text(text, encoding="utf-8")
+
+
+def _table(rows: list[list[str]]) -> str:
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    lines.insert(1, "|" + "---|" * len(rows[0]))
+    return "\n".join(lines) + "\n"
+
+
+def _figure(check: Check, path: Path) -> None:
+    with drawing():
+        figure = new_figure(3.2 * -(-len(check.curves) // 3))
+        panels = np.atleast_1d(figure.subplots(-(-len(check.curves) // 3), 3, sharex=True)).ravel()
+        for panel in panels[len(check.curves) :]:
+            panel.set_axis_off()
+        for panel, (name, curve) in zip(panels, check.curves.items(), strict=False):
+            key = name.rpartition("_")[2]
+            colour, marker = estimator_style(key)
+            panel.axhline(check.expected, color="0.3", linewidth=1)
+            panel.errorbar(curve[0], curve[1], curve[2], color=colour, marker=marker, markersize=3, linestyle="none")
+            panel.set_title(name.replace("auto_", "φ, ").replace("curl_", "Ω, "), fontsize=10)
+            panel.set_xlabel(check.axis)
+            tick_marks(panel)
+        for panel in panels[::3]:
+            panel.set_ylabel(check.quantity)
+    save_figure(figure, path, dpi=110)
