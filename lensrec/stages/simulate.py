@@ -146,16 +146,15 @@ def observe(recipe: Recipe, alm: NDArray, sim: int, *, nthreads: int = 0) -> NDA
 def simulate_run(run: RunDir, *, progress: Progress | None = None, nthreads: int = 0) -> None:
     """Simulate every sky of a run that is not there yet."""
     recipe = run.recipe
-    if not run.has(run.theory):
-        write_theory(run, theory_of(recipe))
     if not run.has(run.path / "mask.fits"):
         mask = mask_of(recipe.mask, recipe.sky.nside)
         if mask is not None:
             write_map(run.path / "mask.fits", mask, unit="", column_names=["MASK"])
+    if not run.has(run.theory):
+        write_theory(run, theory_of(recipe))
     missing = [sim for sim in range(recipe.sky.n_sims) if not run.has(*(run.sim(sim, name) for name in _FILES))]
     if len(missing) < recipe.sky.n_sims:
         log.info("%d of %d skies are simulated already", recipe.sky.n_sims - len(missing), recipe.sky.n_sims)
-
     theory = read_theory(run) if missing else None
 
     def one(sim: int) -> None:
