@@ -95,7 +95,7 @@ def create_run(
     ------
     RunError
         If the folder holds a run of another recipe or other inputs (the line names the keys that differ), or
-        something that is no run.
+        something that is no run; or if the recipe's mask is not there.
     """
     folder = Path(path)
     given = json.loads(json.dumps(dict(inputs or {}), default=str))
@@ -110,6 +110,8 @@ def create_run(
         resumed = [*before.get("resumed", []), {"time": _now(), "command": list(command)}]
         write_json(folder / "provenance.json", {**before, "resumed": resumed})
         return run
+    if recipe.mask.file is not None and not recipe.mask.file.is_file():
+        raise RunError(f"mask.file: {recipe.mask.file}: there is no such file; give its path from the recipe's folder")
     record = provenance(recipe, command)
     write_json(folder / "provenance.json", {**record, "inputs": given, "resumed": []})
     _write_text(folder / "recipe.yaml", recipe.dump())
@@ -196,9 +198,11 @@ def locked(path: str | Path) -> Iterator[None]:
         os.ftruncate(handle, 0)
         os.lseek(handle, 0, os.SEEK_SET)
         os.write(handle, f"process {os.getpid()} on {socket.gethostname()} since {_now()}".encode())
-        sweep(folder)
-        yield
-        os.ftruncate(handle, 0)
+        try:
+            sweep(folder)
+            yield
+        finally:
+            os.ftruncate(handle, 0)
     finally:
         os.close(handle)
 
