@@ -123,7 +123,7 @@ class Sky(_Section):
     n_sims: PositiveInt = 1
     a_phi: NonNegativeFloat = 1.0  # scales the C_L^φφ that remaps (four-point)
     a_smooth: NonNegativeFloat = DERIVED  # smoothing of the power spectra (two-point); a_phi
-    epsilon: Annotated[float, Field(ge=1e-13, le=1e-2)] = 1e-7
+    epsilon: Annotated[float, Field(ge=1e-12, le=1e-3)] = 1e-7
     precision: Precision = "double"
     polarisation: bool = True
     lensed: bool = True

@@ -243,6 +243,8 @@ MISTAKES = [
     ({"sky": {"seed": 0.5}}, "sky.seed", "0.5 will not do; a whole number"),
     ({"sky": {"a_phi": -0.1}}, "sky.a_phi", "-0.1 will not do; at least 0"),
     ({"sky": {"epsilon": float("nan")}}, "sky.epsilon", "nan will not do; a number"),
+    ({"sky": {"epsilon": 9e-13}}, "sky.epsilon", "9e-13 will not do; at least 1e-12"),
+    ({"sky": {"epsilon": 2e-3}}, "sky.epsilon", "0.002 will not do; at most 0.001"),
     ({"sky": {"precision": "half"}}, "sky.precision", "'half' will not do; one of 'double' or 'single'"),
     ({"sky": {"lensed": "maybe"}}, "sky.lensed", "'maybe' will not do; true or false"),
     (

@@ -113,7 +113,9 @@ def _data_figures(run: RunDir) -> dict[str, "Figure"]:
     table = read_table(run.recon("data", "bandpowers.ecsv"))
     _, n0 = read_response(run)
     key, name, nside = _best(n0), run.recipe.name, run.recipe.sky.nside
-    phi = wiener_filtered(_phi(run.recon("data", f"phi_{key}_alm.fits")), _curve(run, "")["cl"], n0[key])
+    curve = _curve(run, "fiducial ΛCDM")
+    seen = np.where(np.arange(len(n0[key])) >= run.recipe.reconstruction.L_min, n0[key], 0.0)
+    phi = wiener_filtered(_phi(run.recon("data", f"phi_{key}_alm.fits")), curve["cl"], seen)
     return {
         "kappa_sky": mollweide_figure(
             [kappa_map(phi, nside), deflection_map(phi, nside)],
@@ -123,11 +125,12 @@ def _data_figures(run: RunDir) -> dict[str, "Figure"]:
             title=name,
         ),
         "phi_spectrum": phi_spectrum_figure(
-            _curve(run, "fiducial ΛCDM"),
+            curve,
             phi_points(table),
             n0,
             title=f"{name} (N0 taken off, N1 not)",
-            scale="linear",
+            # A logarithm hides what noise has made negative.
+            scale="log" if all((table[f"auto_{k}"] > 0).all() for k in n0) else "linear",
         ),
     }
 
