@@ -35,7 +35,7 @@ def synthesis(alm: NDArray, grid: Grid, spin: int = 0, *, out: NDArray | None = 
     rows = np.atleast_2d(alm)
     pure_gradient = spin > 0 and len(rows) == 1
     if pure_gradient and spin < 3:
-        # ducc0 0.42 takes 1.2 to 1.5 times as long over a lone gradient of spin 1 or 2 as over one with a zero curl
+        # ducc0 0.42 takes 1.2 to 1.7 times as long over a lone gradient of spin 1 or 2 as over one with a zero curl
         rows, pure_gradient = np.concatenate([rows, np.zeros_like(rows)]), False
     maps = ducc0.sht.synthesis(
         alm=rows,
