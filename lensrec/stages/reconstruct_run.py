@@ -105,6 +105,8 @@ def reconstruct_map(
     recipe = Recipe.for_map(sky_map.nside, settings, polarised=sky_map.polarised)
     if recipe.sky.nside != sky_map.nside:
         raise ValueError(f"sky.nside: {recipe.sky.nside} is not that of the map, {sky_map.nside}; leave it out")
+    if recipe.sky.polarisation and not sky_map.polarised:
+        raise ValueError("sky.polarisation: true, but the map has temperature alone; leave it out")
     mask = mask_of(recipe.mask, sky_map.nside, observed=sky_map.observed, coord=sky_map.description.get("coord"))
     inputs = {"map": str(Path(path).resolve()), "unit": unit, "ordering": ordering, "polconv": polconv}
     inputs["map_sha256"] = _fingerprint(path)
@@ -163,7 +165,7 @@ def _write_mean(run: RunDir) -> None:
     tables = [read_table(run.recon(sim, "bandpowers.ecsv")) for sim in range(run.recipe.sky.n_sims)]
     mean = {name: np.mean([table[name] for table in tables], axis=0) for name in tables[0]}
     for name in mean:
-        if name.startswith("sigma_"):
+        if "sigma_" in name:
             mean[name] /= np.sqrt(len(tables))
     for name in ("L_low", "L_high"):
         mean[name] = tables[0][name]
