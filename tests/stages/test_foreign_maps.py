@@ -172,7 +172,7 @@ def test_a_car_map_as_act_writes_it_gives_the_same_phi(sky: Sky) -> None:
         header["CTYPE3"], header["CRVAL3"], header["CRPIX3"], header["CDELT3"] = "STOKES", 1.0, 1.0, 1.0
         header["BUNIT"], header["POLCCONV"] = "uK", "IAU"
     run = sky.folder / "car"
-    answer = reconstruct(file, run, "--estimators", "TT,EB", "--apodise", "5deg")
+    answer = reconstruct(file, run, "--estimators", "TT,TE,EB", "--apodise", "5deg")
     assert answer.status == 0, answer.err
     mask = hp.read_map(run / "mask.fits", dtype=np.float64)
     # 84° of declination and 270° of right ascension, less borders and apodisation: of 0.47 of the sky
@@ -181,10 +181,11 @@ def test_a_car_map_as_act_writes_it_gives_the_same_phi(sky: Sky) -> None:
     same = sky.folder / "same.fits"
     hp.write_map(same, hp.alm2map(observed, 512), dtype=np.float64, column_units="uK_CMB")
     twin = sky.folder / "twin"
-    answer = reconstruct(same, twin, "--estimators", "TT,EB", "--mask", run / "mask.fits", "--apodise", "0")
+    answer = reconstruct(same, twin, "--estimators", "TT,TE,EB", "--mask", run / "mask.fits", "--apodise", "0")
     assert answer.status == 0, answer.err
     inside = mask > 0.5
-    for key in ("TT", "EB"):
+    # Q and U with both signs wrong leave EB as it is: TE tells
+    for key in ("TT", "TE", "EB"):
         # The maps may differ by 3e-4 of their rms (lensrec.sky.car_io), so κ by some 1e-3 of its own: 1 − r < 1e-5.
         # With nothing between 600 and the 1080 that 10′ can carry they do by far less.
         one, two = (kappa(r, key)[inside] for r in (run, twin))

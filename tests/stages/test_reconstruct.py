@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lensrec.bias.mean_field import MeanField
 from lensrec.recipe import Recipe
 from lensrec.rundir import create_run
 from lensrec.sky.random import unit_alm
@@ -143,6 +144,9 @@ def test_band_powers_of_a_known_phi_are_its_own(small: Make, theory: TheorySpect
     np.testing.assert_allclose(powers["transfer_TT"], 1.0, rtol=1e-12)  # over ⟨w²⟩
     np.testing.assert_allclose(powers["auto_TT"] + powers["n0_TT"], powers["input"], rtol=1e-10)  # over ⟨w⁴⟩
     assert np.all(powers["curl_TT"] < 0)  # what has no curl has minus the noise that is taken off
+    none = MeanField(np.zeros((2, *estimate.shape)), np.zeros((2, 101)), 4)
+    field = phi_bandpowers(Reconstruction(recipe, setting, {"TT": estimate}, {"TT": none}, rec.mask), phi)
+    np.testing.assert_allclose(field["auto_TT"], powers["input"], rtol=1e-10)
     whole = phi_bandpowers(Reconstruction(recipe, setting, {"TT": estimate}, {}, None), phi)
     np.testing.assert_allclose(whole["sigma_TT"], powers["sigma_TT"], rtol=1e-12)  # a constant is no cut
     edges = recipe.reconstruction.bin_edges
@@ -151,6 +155,19 @@ def test_band_powers_of_a_known_phi_are_its_own(small: Make, theory: TheorySpect
     scaled = lensing_scaling(100) * setting.cl_phi
     for low, high, value in zip(powers["L_low"], powers["L_high"], powers["fiducial"], strict=True):
         assert scaled[low : high + 1].min() <= value <= scaled[low : high + 1].max()
+
+
+def test_a_mask_is_put_on_a_map_once(small: Make) -> None:
+    recipe = small(mask={"galactic_cut": 20, "apodisation": 30})
+    sky = simulate(small(), 0)
+    mask = mask_of(recipe.mask, NSIDE)
+    assert mask is not None
+    by_hand = reconstruct(sky.data * mask, recipe)
+    by_lensrec = reconstruct(sky.data, recipe, mask=mask, masked=False)
+    for key in by_hand.keys:
+        np.testing.assert_array_equal(by_hand.phi[key], by_lensrec.phi[key])
+    np.testing.assert_array_equal(by_hand.mask, mask)
+    np.testing.assert_array_equal(by_lensrec.mask, mask)
 
 
 def test_single_precision_moves_an_estimate_by_rounding(small: Make) -> None:

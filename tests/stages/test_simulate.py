@@ -140,8 +140,9 @@ def test_data_have_the_power_that_is_said(small: Make, theory: TheorySpectra, wi
             assert abs(np.sum(modes[part] * ratio[part]) / n - 1) < 5 * np.sqrt(2 / n), (field, part[0])
     clean = deconvolved(alm, optics_of(recipe.instrument, nside, lmax))
     # what is left of the sky when beam and window are divided out: T at ℓ < 100, where the noise is 1 % at most
-    cross = alm_to_cl(clean["T"], sky.unlensed_alm[0]) / alm_to_cl(sky.unlensed_alm[0])
-    assert abs(np.mean(cross[10:100]) - 1) < 0.01
+    seen = slice(10, 100)
+    cross = alm_to_cl(clean["T"], sky.unlensed_alm[0])[seen] / alm_to_cl(sky.unlensed_alm[0])[seen]
+    assert abs(np.mean(cross) - 1) < 0.01
 
 
 def test_noise_is_white_and_independent(small: Make, theory: TheorySpectra) -> None:
@@ -158,8 +159,8 @@ def test_noise_is_white_and_independent(small: Make, theory: TheorySpectra) -> N
     pairs = [(noise[0][a], noise[0][b]) for a, b in ("TE", "TB", "EB")]
     pairs += [(noise[0][a], noise[1][b]) for a in "TEB" for b in "TEB"]
     for a, b in pairs:
-        cross = alm_to_cl(a, b) / np.sqrt(alm_to_cl(a) * alm_to_cl(b))
-        assert abs(np.sum(weight * cross[2:121]) / modes) < 5 / np.sqrt(modes)
+        cross = alm_to_cl(a, b)[2:121] / np.sqrt(alm_to_cl(a) * alm_to_cl(b))[2:121]
+        assert abs(np.sum(weight * cross) / modes) < 5 / np.sqrt(modes)
     unlensed, _ = draw_sky(recipe, theory.truncated(300), 0)
     for row in unlensed[:2]:  # nor does it know of the sky: 6 more
         for field in "TEB":
