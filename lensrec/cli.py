@@ -210,6 +210,7 @@ def _reconstruct_run(path: Path, overrides: list[str], threads: int) -> None:
     with locked(path), _machine(threads) as progress:
         run = amend_run(open_run(path), Recipe.load(path / "recipe.yaml", overrides))
         _reconstruct(run, progress)
+        _view(run, progress)
 
 
 def _reconstruct_map(
@@ -229,7 +230,8 @@ def _reconstruct_map(
     with locked(out), _machine(threads) as progress:
         from lensrec.stages.reconstruct_run import reconstruct_map
 
-        reconstruct_map(file, settings, out=out, **reading, command=_command(), progress=progress)
+        run = reconstruct_map(file, settings, out=out, **reading, command=_command(), progress=progress)
+        _view(run, progress)
 
 
 @contextmanager

@@ -120,6 +120,7 @@ def test_reconstruct_takes_a_run(lensrec: Run, stages: list, recipe_file: Path, 
     assert run.recipe.reconstruction.mean_field_sims == 4
     assert open_run(out).recipe == run.recipe
     assert set(options) == {"progress"}
+    assert [call[0] for call in stages[2:]] == ["view_run"]
 
 
 def test_reconstruct_does_not_change_the_sky_of_a_run(
@@ -142,6 +143,7 @@ def test_reconstruct_takes_a_map(lensrec: Run, stages: list, tmp_path: Path, mon
     assert (status, stderr) == (0, "")
     name, (file, settings), options = stages[0]
     assert (name, file) == ("reconstruct_map", Path("iqu.fits"))
+    assert [call[0] for call in stages[1:]] == ["view_run"]
     assert (options["out"], options["command"][:2]) == (Path("run"), ["lensrec", "reconstruct"])
     assert (options["unit"], options["ordering"], options["polconv"]) == ("mK", "NESTED", "IAU")
     assert set(options) == {"out", "unit", "ordering", "polconv", "command", "progress"}

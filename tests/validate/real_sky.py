@@ -10,9 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from lensrec.fit.amplitude import fit_amplitude
-from lensrec.rundir import open_run, read_table
+from lensrec.rundir import read_table
 from lensrec.sky.io import read_map, replacing
-from lensrec.stages.view import view_run
 
 EDGES = [8, 40, 85, 130, 175, 220, 265, 310, 355, 400, 500, 600, 800]
 OPTIONS = [
@@ -76,7 +75,6 @@ def run(store: Path, docs: Path) -> None:
     out = store / "real_sky"
     command = [sys.executable, "-m", "lensrec.cli", "reconstruct", "--map", str(sky), "--mask", str(mask)]
     subprocess.run([*command, *OPTIONS, "--out", str(out)], check=True)
-    view_run(open_run(out))
     (docs / "pictures").mkdir(parents=True, exist_ok=True)
     for ours, theirs in (("kappa", "kappa_sky"), ("phi", "phi_spectrum")):
         shutil.copyfile(out / "pictures" / f"{theirs}.png", docs / "pictures" / f"real_sky_{ours}.png")
