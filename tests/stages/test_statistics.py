@@ -46,7 +46,7 @@ def test_response_to_one_mode(L: int, M: int, monkeypatch: pytest.MonkeyPatch) -
     off by 5 % would be missed only where the error is above 1 %: the errors are asserted to be below that for the best.
     """
     # A φ of one mode and 1e-5 carries no power far beyond the band limit.
-    monkeypatch.setattr(simulate, "LENSING_REACH", 200)
+    monkeypatch.setattr(simulate, "lensing_reach", lambda lmax: 200)
     theory = theory_of(RECIPE)
     unlensed = {k: theory.unlensed[k][: SKY_LMAX + 1] for k in ("TT", "EE", "BB", "TE")}
     recipe = RECIPE.model_copy(
