@@ -68,7 +68,15 @@ def lensed_power(skies: dict[str, np.ndarray]) -> Check:
         )
         curves[key] = np.stack([0.5 * (edges[1:] + edges[:-1]), mean, error])
     limit = norm.isf(FAMILY / 800)
-    head = ["spectrum", "largest |z|", "bins beyond 3σ", "PTE of χ²", "offset", "trend over the range", "median error"]
+    head = [
+        "spectrum",
+        "largest deviation [σ]",
+        "bins beyond 3σ",
+        "PTE of χ²",
+        "offset",
+        "trend over the range",
+        "median error",
+    ]
     passed = bool(worst < limit and all(slope < 0.002 for slope, _ in trends))
     text = (
         f"100 bins each of TT, EE, TE and BB, 2 ≤ ℓ ≤ {LMAX}; the largest of 400 deviations is {worst:.2f}σ "
@@ -209,7 +217,7 @@ def _null(skies: dict[str, np.ndarray], n0: dict[str, np.ndarray], name: str, cl
             )
             curves[f"{label}_{key}"] = np.stack([0.5 * (NULL_EDGES[1:] + NULL_EDGES[:-1]), mean, error])
     limit = t.isf(FAMILY / tests / 2, len(bins) - 1)
-    head = ["estimator", "part", "largest |t| of 19 bands", "t of all bands together", "largest mean"]
+    head = ["estimator", "part", "largest t of 19 bands, either sign", "t of all bands together", "largest mean"]
     head.append("scatter over that of independent modes")
     text += (
         f" Errors are from the scatter of the 20 skies. The largest of {tests} deviations is |t| = {worst:.2f}; a "
