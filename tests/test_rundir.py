@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -203,10 +202,8 @@ def test_theory_comes_back(tmp_path: Path) -> None:
 def test_a_second_command_is_told_who_holds_the_run(tmp_path: Path) -> None:
     process = holder(tmp_path)
     try:
-        begin = time.monotonic()
         with pytest.raises(RunError, match=f"process {process.pid} on ") as err, locked(tmp_path):
             pass
-        assert time.monotonic() - begin < 1.0  # at once: it does not wait
         assert "\n" not in str(err.value)
     finally:
         process.kill()
