@@ -40,6 +40,9 @@ def main() -> None:
         app(arguments, prog_name="lensrec")
     try:
         app(arguments, prog_name="lensrec")
+    except KeyboardInterrupt:
+        typer.echo("lensrec: interrupted; the same command goes on where this one was", err=True)
+        sys.exit(130)
     except Exception as err:
         lines = str(err).strip().splitlines() or [type(err).__name__]
         more = f" (and {len(lines) - 1} more like it)" if len(lines) > 1 else ""
@@ -103,7 +106,7 @@ def reconstruct(
         if extra := [f"--{key}" for key, value in named.items() if value is not None]:
             raise typer.BadParameter(f"{', '.join(extra)}: only with --map; a run has its recipe, see --set")
         _reconstruct_run(run, set_ or [], threads)
-        typer.echo(f"{run}: reconstructed")
+        typer.echo(f"{run}: reconstructed, pictures in {run / 'pictures'}")
         return
     assert map_ is not None
     if missing := [f"--{key}" for key, value in {"fwhm": fwhm, "noise": noise, "out": out}.items() if value is None]:
@@ -119,7 +122,8 @@ def reconstruct(
     }
     reading = {"unit": unit, "ordering": ordering, "polconv": polconv}
     _reconstruct_map(map_, _said(settings), set_ or [], out, reading, threads)
-    typer.echo(f"{out}: reconstructed")
+    typer.echo(f"{out}: reconstructed, pictures in {out / 'pictures'}")
+    _say_amplitude(out / "recon" / "data" / "amplitude.json")
 
 
 @app.command()
@@ -156,7 +160,7 @@ def inspect(
         typer.echo(open_run(file).recipe.dump(), nl=False)
         products = sorted(p for p in file.rglob("*") if p.is_file() and not p.name.startswith("."))
         typer.echo("\n".join(str(p.relative_to(file)) for p in products))
-    elif file.suffix in (".yaml", ".yml"):
+    elif file.suffix in (".yaml", ".yml") or not (file.suffix or file.exists()):
         from lensrec.recipe import Recipe
 
         typer.echo(Recipe.load(file).dump(), nl=False)
@@ -200,6 +204,23 @@ def _view(run: "RunDir", progress: "Progress") -> None:
     from lensrec.stages.view import view_run
 
     view_run(run)
+
+
+def _say_amplitude(file: Path) -> None:
+    """The answer in a line; nothing where a stage has left none."""
+    import json
+
+    if not file.is_file():
+        return
+    fits = json.loads(file.read_text(encoding="utf-8"))
+    about = fits.pop("about")
+    key = "MV" if "MV" in fits else next(iter(fits))
+    fit = fits[key]
+    typer.echo(
+        f"{key}: A_L^φφ = {fit['mean']:.3f} ± {fit['sigma']:.3f} for {about['L_low']} ≤ L ≤ {about['L_high']}, "
+        f"χ² {fit['chi2']:.0f} for {fit['ndof']}; {' and '.join(about['taken_off'])} taken off, "
+        f"{' and '.join(about['not_taken_off'])} not"
+    )
 
 
 def _reconstruct_run(path: Path, overrides: list[str], threads: int) -> None:

@@ -284,8 +284,10 @@ class Recipe(_Section):
         rec, sky = data.get("reconstruction") or {}, dict(data.get("sky") or {})
         tops = [rec[key] for key in ("lmax_t", "lmax_p") if isinstance(rec.get(key), int)]
         reach = min(invertible_lmax(nside), max(tops, default=min(2 * nside, 3000)))
-        defaults = {"nside": nside, "lmax_data": reach, "polarisation": polarised}
-        return cls.model_validate({**data, "sky": {**defaults, **sky}})
+        # The map has power beyond what is read, which a mask carries across that edge.
+        defaults = {"nside": nside, "lmax_data": min(3 * nside - 1, reach + 300), "polarisation": polarised}
+        read = {"lmax_t": reach, "lmax_p": reach, **{k: v for k, v in rec.items() if v is not None}}
+        return cls.model_validate({**data, "sky": {**defaults, **sky}, "reconstruction": read})
 
     def dump(self) -> str:
         """The whole recipe as YAML, every default written out; `load` gives an equal recipe back."""
@@ -321,7 +323,12 @@ class PipelineRecipe(_Section):
         The recipe in it is a path relative to the pipeline's folder, or a bare name, too.
         """
         file = find_recipe(path, "pipelines")
-        pipeline = cls.model_validate(read_recipe(file))
+        data = read_recipe(file)
+        if "recipe" not in data and {"sky", "instrument", "reconstruction"} & set(data):
+            raise RecipeError(
+                f"{file} is a recipe, not a pipeline: simulate takes it, or a pipeline with 'recipe: FILE'"
+            )
+        pipeline = cls.model_validate(data)
         named = beside(file, pipeline.recipe)
         return pipeline.model_copy(update={"recipe": str(named)}) if named.is_file() else pipeline
 

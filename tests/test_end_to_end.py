@@ -82,6 +82,9 @@ def test_estimates_are_what_healpy_reads(whole: tuple[Path, Answer]) -> None:
         assert hp.get_nside(kappa) == NSIDE
         assert 0 < wiener.std() < kappa.std()
         amplitude = json.loads((folder / "amplitude.json").read_text())
+        about = amplitude.pop("about")
+        assert (about["taken_off"], about["not_taken_off"]) == (["N0"], ["N1", "mean field"])
+        assert 0 < about["L_low"] < about["L_high"] <= LMAX
         assert set(amplitude) == set(KEYS)
 
 
@@ -97,7 +100,7 @@ def test_tables_have_the_columns_they_promise(whole: tuple[Path, Answer]) -> Non
     np.testing.assert_array_equal(response["L"], np.arange(LMAX + 1))
     for where in ("0000", "0001", "0002", "."):
         powers = Table.read(run / "recon" / where / "bandpowers.ecsv")
-        columns = ("auto", "sigma", "n0", "curl", "cross", "transfer", "transfer_sigma")
+        columns = ("auto", "sigma", "n0", "curl", "curl_sigma", "cross", "transfer", "transfer_sigma")
         assert set(powers.colnames) == {
             *("L_low", "L_high", "L", "fiducial", "input"),
             *(f"{column}_{key}" for column in columns for key in KEYS),
@@ -204,7 +207,8 @@ def test_a_reconstruction_killed_again_and_again_ends_with_the_same_bits(
     answer = lensrec("reconstruct", run)
     assert (answer.status, answer.err) == (0, "")
     assert "1 of 3 skies are reconstructed already" in answer.out
-    assert "Gaussian skies" not in answer.out  # they were all there
+    assert "4 of 4 Gaussian skies are there already" in answer.out
+    assert "Gaussian skies:" not in answer.out  # none was drawn again
     assert contents(run, "recon") == contents(reference, "recon")
 
 

@@ -476,7 +476,7 @@ def test_a_wrong_pipeline_is_told(tmp_path: Path, text: str, match: str) -> None
 
 def test_a_map_rules_its_recipe() -> None:
     recipe = Recipe.for_map(256, {"reconstruction": {"lmax_t": 650, "lmax_p": 600}}, polarised=False)
-    assert (recipe.sky.nside, recipe.sky.lmax_data, recipe.sky.lmax) == (256, 650, 2150)
+    assert (recipe.sky.nside, recipe.sky.lmax_data, recipe.sky.lmax) == (256, 767, 2267)
     assert (recipe.reconstruction.lmax_t, recipe.reconstruction.estimators) == (650, (Estimator.TT,))
 
 

@@ -16,14 +16,16 @@ from lensrec.stages.setting import MV, Optics, Setting
 
 
 def map_to_alm(
-    maps: NDArray, nside: int, lmax: int, *, precision: str = "double", nthreads: int = 0
+    maps: NDArray, nside: int, lmax: int, *, precision: str = "double", iterations: int = 3, nthreads: int = 0
 ) -> dict[str, NDArray]:
     """T, and E and B where there are Q and U, of a HEALPix map (ncomp, npix), already masked."""
     grid = healpix_grid(nside)
     maps = np.asarray(maps, dtype=real_dtype(complex_dtype(precision)))
-    alm = {"T": analysis(np.ascontiguousarray(maps[0]), grid, lmax, 0, nthreads=nthreads)}
+    alm = {"T": analysis(np.ascontiguousarray(maps[0]), grid, lmax, 0, iterations=iterations, nthreads=nthreads)}
     if len(maps) == 3:
-        alm["E"], alm["B"] = analysis(np.ascontiguousarray(maps[1:]), grid, lmax, 2, nthreads=nthreads)
+        alm["E"], alm["B"] = analysis(
+            np.ascontiguousarray(maps[1:]), grid, lmax, 2, iterations=iterations, nthreads=nthreads
+        )
     return alm
 
 

@@ -1,5 +1,6 @@
 """Estimates on Gaussian, unlensed skies with the power and the mask of the data: what there is without lensing."""
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,8 @@ from lensrec.sphere.sht import synthesis
 from lensrec.stages.estimate import deconvolved, estimate_phi, map_to_alm
 from lensrec.stages.setting import Optics, Setting
 
+log = logging.getLogger(__name__)
+
 # Numbered from here, so that they share no random number with the skies of a run.
 FIRST_SIM = 1_000_000
 
@@ -30,7 +33,8 @@ class GaussianSkies:
     Attributes
     ----------
     totals : mapping of "TT", "EE", "BB", "TE" to array (lmax+1,)
-        Beam-deconvolved power of the data, signal and noise together: isotropic noise is no different from signal.
+        Beam-deconvolved power of the data, signal and noise together: isotropic noise is no different from signal. To
+        the band limit of the data, which may lie above what the estimators read.
     optics : Optics
         Of the same lmax: the map is made with it, and it is divided out again.
     mask : array (npix,) or None
@@ -62,8 +66,9 @@ def gaussian_estimate(skies: GaussianSkies, number: int) -> dict[str, NDArray]:
     maps = np.concatenate(rows)
     if skies.mask is not None:
         maps *= skies.mask
-    alm = map_to_alm(maps, skies.nside, lmax, precision=recipe.reconstruction.precision, nthreads=nthreads)
-    return estimate_phi(deconvolved(alm, optics), setting, recipe.reconstruction.L_max, nthreads=nthreads)
+    read = len(setting.totals["TT"]) - 1
+    alm = map_to_alm(maps, skies.nside, read, precision=recipe.reconstruction.precision, nthreads=nthreads)
+    return estimate_phi(deconvolved(alm, optics.up_to(read)), setting, recipe.reconstruction.L_max, nthreads=nthreads)
 
 
 def in_memory(skies: GaussianSkies) -> dict[str, MeanField]:
@@ -87,5 +92,7 @@ def on_disk(run: RunDir, progress: Progress | None, skies: GaussianSkies) -> dic
             write_alm(file(number, key), estimate.astype(np.complex64), names=["PHI", "OMEGA"])
 
     missing = [n for n in range(count) if not run.has(*(file(n, key) for key in keys))]
+    if len(missing) < count:
+        log.info("%d of %d Gaussian skies are there already", count - len(missing), count)
     run_tasks(one, missing, progress=progress, description="Gaussian skies")
     return {key: mean_field(read_alm(file(n, key)) for n in range(count)) for key in keys if count}

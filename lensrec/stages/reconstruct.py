@@ -1,5 +1,6 @@
 """Reconstruct: from maps to φ̂, κ̂ and band powers of C_L^φφ."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -14,8 +15,10 @@ from lensrec.sphere.alm import alm_to_cl, resize_alm, scale_alm
 from lensrec.stages.estimate import deconvolved, estimate_phi, map_to_alm, measured_totals
 from lensrec.stages.gaussian import GaussianFields, GaussianSkies, in_memory
 from lensrec.stages.masking import mask_of
-from lensrec.stages.setting import MV, Setting, optics_of, setting_of, theory_of
+from lensrec.stages.setting import MV, Setting, observed_totals, optics_of, setting_of, theory_of
 from lensrec.view.wiener import kappa_map, wiener_filtered
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,10 +161,45 @@ def reconstruct(
     estimates = estimate_phi(alm, setting, rec.L_max, nthreads=nthreads)
     if mean_fields is None:
         mean_fields = in_memory
+    w2 = 1.0 if mask is None else float(np.mean(mask**2))
+    _warn_of_power(alm, setting, w2, rec.lmin_t, rec.lmax_t)
     if callable(mean_fields):
-        totals = measured_totals(alm, setting.totals, 1.0 if mask is None else float(np.mean(mask**2)))
-        mean_fields = mean_fields(GaussianSkies(recipe, setting, totals, optics, nside, mask, nthreads))
+        mean_fields = mean_fields(_gaussian_skies(used, recipe, setting, nside, mask, w2, nthreads))
     return Reconstruction(recipe, setting, estimates, dict(mean_fields), mask)
+
+
+def _gaussian_skies(
+    maps: NDArray, recipe: Recipe, setting: Setting, nside: int, mask: NDArray | None, w2: float, nthreads: int
+) -> GaussianSkies:
+    """Skies with the power of these maps, as far as the maps have any.
+
+    A mask carries power across the highest multipole that is read, so what the skies lacked beyond it would be missing
+    below it, too: their band limit is that of the data, not of the filters.
+    """
+    rec = recipe.reconstruction
+    reach = recipe.sky.lmax_data if rec.mean_field_sims else len(setting.totals["TT"]) - 1
+    optics = optics_of(recipe.instrument, nside, reach)
+    totals = observed_totals(recipe, theory_of(recipe), nside, reach)
+    if rec.mean_field_sims:
+        # No iterations: they do not converge where pixels are coarse, and a spectrum needs none.
+        alm = map_to_alm(maps, nside, reach, precision=rec.precision, iterations=0, nthreads=nthreads)
+        totals = measured_totals(deconvolved(alm, optics), totals, w2)
+    return GaussianSkies(recipe, setting, totals, optics, nside, mask, nthreads)
+
+
+def _warn_of_power(alm: Mapping[str, NDArray], setting: Setting, w2: float, lmin: int, lmax: int) -> None:
+    """Say so where the temperature has nothing like the power that beam, noise and units would give it."""
+    band = slice(lmin, lmax + 1)
+    modes = 2.0 * np.arange(lmin, lmax + 1) + 1
+    found = np.average(alm_to_cl(alm["T"])[band] / setting.totals["TT"][band], weights=modes) / w2
+    if not 0.5 < found < 2.0:
+        log.warning(
+            "the map has %.3g times the power that its beam and noise would give it for %d ≤ ℓ ≤ %d: "
+            "check units, beam, noise, mask and the order of I, Q, U",
+            found,
+            lmin,
+            lmax,
+        )
 
 
 def _checked_nside(maps: NDArray, mask: NDArray | None, recipe: Recipe) -> int:
@@ -195,13 +233,14 @@ def phi_bandpowers(rec: Reconstruction, phi_in: NDArray | None = None) -> dict[s
     -------
     dict of column to array (nbins,)
         L_low, L_high (the last L of the band), L (mean), fiducial; for each K: auto_K, sigma_K (Gaussian), n0_K (what
-        was taken off), curl_K (that of Ω̂); with `phi_in` also input, cross_K (φ̂ × φ_in), transfer_K =
+        was taken off), curl_K (that of Ω̂) and curl_sigma_K; with `phi_in` also input, cross_K (φ̂ × φ_in), transfer_K =
         φ̂×φ_in / φ_in×φ_in and its standard deviation transfer_sigma_K.
 
     Notes
     -----
     The mask enters through its moments: ⟨w⁴⟩ in the auto-spectrum of φ̂, which carries w², ⟨w²⟩ in the cross-spectrum
-    with an unmasked φ_in. With a mean field, N0 is the mean spectrum of the masked Gaussian skies.
+    with an unmasked φ_in. With a mean field, N0 is the mean spectrum of the masked Gaussian skies. The Gaussian sigma
+    leaves out that N0 follows the power of this very sky, which correlates bands and adds some 30 % to their scatter.
     """
     recipe = rec.recipe.reconstruction
     w2, w4, w8 = 1.0, 1.0, 1.0
@@ -231,6 +270,7 @@ def phi_bandpowers(rec: Reconstruction, phi_in: NDArray | None = None) -> dict[s
         columns[f"sigma_{key}"] = gaussian_sigma(cl_phi + rec.setting.n0[key][0], bands, w4**2 / w8)
         columns[f"n0_{key}"] = bin_spectrum(noise[0], bands)
         columns[f"curl_{key}"] = bin_spectrum(auto[1] - noise[1], bands)
+        columns[f"curl_sigma_{key}"] = gaussian_sigma(rec.setting.n0[key][1], bands, w4**2 / w8)
         if phi_in is not None:
             # Its scatter at fixed φ_in is that of φ̂'s noise against φ_in: variance C_in (C + N0)/(2L+1) at most.
             # No N0 here, and no mean field either: neither correlates with the input.

@@ -24,11 +24,11 @@ from lensrec.rundir import (
     write_table,
     write_theory,
 )
-from lensrec.sky.io import read_alm, read_map, read_mask, write_alm, write_map
+from lensrec.sky.io import SkyMap, read_alm, read_map, read_mask, write_alm, write_map
 from lensrec.stages.gaussian import GaussianSkies, on_disk
 from lensrec.stages.masking import mask_of
 from lensrec.stages.reconstruct import Reconstruction, phi_bandpowers, reconstruct
-from lensrec.stages.setting import Setting, optics_of, setting_of, theory_of
+from lensrec.stages.setting import Setting, observed_totals, optics_of, setting_of, theory_of
 
 log = logging.getLogger(__name__)
 
@@ -107,6 +107,8 @@ def reconstruct_map(
         raise ValueError(f"sky.nside: {recipe.sky.nside} is not that of the map, {sky_map.nside}; leave it out")
     if recipe.sky.polarisation and not sky_map.polarised:
         raise ValueError("sky.polarisation: true, but the map has temperature alone; leave it out")
+    if not sky_map.maps.any():
+        raise ValueError("the map is zero everywhere; give one with a sky in it")
     mask = mask_of(recipe.mask, sky_map.nside, observed=sky_map.observed, coord=sky_map.description.get("coord"))
     inputs = {"map": str(Path(path).resolve()), "unit": unit, "ordering": ordering, "polconv": polconv}
     inputs["map_sha256"] = _fingerprint(path)
@@ -115,12 +117,15 @@ def reconstruct_map(
     if run.has(run.recon("data", "bandpowers.ecsv")):
         log.info("%s is there already", run.recon("data", "bandpowers.ecsv"))
         return run
+    _say_what_was_assumed(sky_map)
     if not run.has(run.theory):
         write_theory(run, theory_of(recipe))
     if mask is not None:
         write_map(run.path / "mask.fits", mask, unit="", column_names=["MASK"])
         if not recipe.reconstruction.mean_field_sims:
-            log.warning("the sky is cut and no mean field is taken off: give --mean-field-sims 40 for low L")
+            log.warning("the sky is cut and no mean field is taken off: give --mean-field-sims 40")
+    elif max(recipe.reconstruction.lmax_t, recipe.reconstruction.lmax_p) > 2 * sky_map.nside:
+        log.warning("above ℓ = 2 nside = %d pixels make a mean field at the lowest L", 2 * sky_map.nside)
     rec = reconstruct(
         sky_map.maps,
         recipe,
@@ -132,6 +137,20 @@ def reconstruct_map(
     write_response(run, rec.response, rec.n0)
     _write_products(run, "data", rec, None)
     return run
+
+
+def _say_what_was_assumed(sky_map: SkyMap) -> None:
+    if sky_map.polarised and not sky_map.description.get("polconv_stated", True):
+        log.warning(
+            "the map does not say its polarisation convention: %s is taken; if it is not, give --polconv",
+            sky_map.description["polconv"],
+        )
+    lost = int(np.count_nonzero(~sky_map.observed))
+    if lost:
+        log.info("%d of %d pixels are not observed and are masked", lost, sky_map.observed.size)
+    empty = np.count_nonzero((sky_map.maps[0] == 0) & sky_map.observed) / sky_map.observed.size
+    if empty > 0.01:
+        log.warning("%.0f %% of the pixels are exactly zero: if they were not observed, give a --mask", 100 * empty)
 
 
 def _fingerprint(path: str | Path) -> str:
@@ -150,14 +169,32 @@ def _write_products(run: RunDir, which: int | str, rec: Reconstruction, phi_in: 
     wiener = rec.kappa_map(wiener=True)
     write_map(folder / f"kappa_{rec.best}_wiener.fits", wiener, unit="", column_names=["KAPPA"])
     powers = phi_bandpowers(rec, phi_in)
-    write_json(folder / "amplitude.json", _amplitudes(powers, rec.keys))
+    write_json(folder / "amplitude.json", _amplitudes(powers, rec.keys, bool(rec.mean_fields)))
     write_table(folder / "bandpowers.ecsv", powers, {}, "band powers of [L(L+1)]^2/2pi C_L^phiphi, dimensionless")
 
 
-def _amplitudes(powers: Mapping[str, NDArray], keys: Sequence[str]) -> dict[str, dict[str, float]]:
-    """A_L^φφ of every estimator against the fiducial spectrum, with Gaussian errors and N0 as its only bias."""
-    fits = {key: fit_amplitude(powers[f"auto_{key}"], powers["fiducial"], powers[f"sigma_{key}"] ** 2) for key in keys}
-    return {key: fit._asdict() for key, fit in fits.items()}
+# Bands in which N1 is small against the signal; the amplitude is fitted there, and where none is, in all.
+AMPLITUDE_RANGE = (40, 400)
+
+
+def _amplitudes(powers: Mapping[str, NDArray], keys: Sequence[str], mean_field: bool) -> dict[str, Any]:
+    """A_L^φφ of every estimator against the fiducial spectrum, from bands of uncorrelated Gaussian errors."""
+    used = (powers["L_low"] >= AMPLITUDE_RANGE[0]) & (powers["L_high"] <= AMPLITUDE_RANGE[1])
+    if not used.any():
+        used = np.ones(len(used), dtype=bool)
+    fits = {
+        key: fit_amplitude(
+            powers[f"auto_{key}"][used], powers["fiducial"][used], powers[f"sigma_{key}"][used] ** 2
+        )._asdict()
+        for key in keys
+    }
+    about = {
+        "L_low": int(powers["L_low"][used].min()),
+        "L_high": int(powers["L_high"][used].max()),
+        "taken_off": ["N0", "mean field"] if mean_field else ["N0"],
+        "not_taken_off": ["N1"] if mean_field else ["N1", "mean field"],
+    }
+    return {**fits, "about": about}
 
 
 def _write_mean(run: RunDir) -> None:
@@ -186,6 +223,8 @@ def _prepare(
         {key: setting.n0[key][0] for key in setting.keys},
     )
     mask = None if recipe.mask.full_sky else read_mask(run.path / "mask.fits", nside=nside)
-    optics = optics_of(recipe.instrument, nside, len(setting.totals["TT"]) - 1)
-    skies = GaussianSkies(recipe, setting, setting.totals, optics, nside, mask, nthreads)
+    reach = recipe.sky.lmax_data
+    optics = optics_of(recipe.instrument, nside, reach)
+    totals = observed_totals(recipe, theory, nside, reach)
+    skies = GaussianSkies(recipe, setting, totals, optics, nside, mask, nthreads)
     return setting, on_disk(run, progress, skies), mask

@@ -35,6 +35,10 @@ class Optics:
         """The transfer function of "T", "E" or "B"."""
         return self.temperature if field == "T" else self.polarisation
 
+    def up_to(self, lmax: int) -> "Optics":
+        """The same, cut."""
+        return Optics(self.temperature[: lmax + 1], self.polarisation[: lmax + 1])
+
 
 @dataclass(frozen=True)
 class Setting:

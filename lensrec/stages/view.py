@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from lensrec.rundir import RunDir, read_response, read_table, read_theory
 from lensrec.sky.io import read_alm, read_map, read_mask
 from lensrec.sphere.grids import healpix_grid
-from lensrec.sphere.sht import synthesis
+from lensrec.sphere.sht import analysis, synthesis
 from lensrec.view.figure import save_figure
 from lensrec.view.maps import gnomonic_figure, mollweide_figure
 from lensrec.view.spectra import phi_spectrum_figure, transfer_figure
@@ -50,15 +50,17 @@ def _sky_figures(run: RunDir) -> dict[str, "Figure"]:
     difference = lensed - synthesis(primary, healpix_grid(nside))
     mask = _mask(run)
     unit = r"$T$ [$\mu$K]"
+    near = _fine_nside(nside)
     return {
-        "lensed_sky": mollweide_figure([lensed, difference], ["lensed", "lensed − unlensed"], unit=unit),
+        "lensed_sky": mollweide_figure([lensed, difference], ["lensed", "lensed − unlensed"], unit=unit, mask=mask),
         "lensed_zoom": gnomonic_figure(
-            [lensed, difference, data],
+            [_resolved(sky, nside, near) for sky in (lensed, difference, data)],
             ["lensed", "lensed − unlensed", "with beam and noise"],
             unit=unit,
             size_deg=PATCH_DEG,
+            centre=_patch_centre(mask),
             columns=3,
-            mask=mask,
+            mask=_refined(mask, near),
         ),
     }
 
@@ -71,20 +73,22 @@ def _phi_figures(run: RunDir) -> dict[str, "Figure"]:
     phi_in = read_alm(run.sim(0, "phi_alm.fits"))
     estimate = wiener_filtered(_phi(run.recon(0, f"phi_{key}_alm.fits")), cl_phi, n0[key])
     alike = wiener_filtered(phi_in, cl_phi, n0[key])
-    whole, filtered, found = (deflection_map(alm, run.recipe.sky.nside) for alm in (phi_in, alike, estimate))
+    nside, near = run.recipe.sky.nside, _fine_nside(run.recipe.sky.nside)
+    whole, found = (deflection_map(alm, nside) for alm in (phi_in, estimate))
     title = rf"reconstructed $\hat\phi$ ({key}, Wiener-filtered)"
     mask = _mask(run)
     return {
         "phi_sky": mollweide_figure(
-            [whole, found], [r"input $\phi$", title], unit=DEFLECTION, limits="shared", mask=mask
+            [whole, found], [r"input $\phi$, unfiltered", title], unit=DEFLECTION, limits="shared", mask=mask
         ),
         "phi_zoom": gnomonic_figure(
-            [filtered, found],
+            [deflection_map(alm, near) for alm in (alike, estimate)],
             [r"input $\phi$, same filter", title],
             unit=DEFLECTION,
             limits="shared",
             size_deg=2 * PATCH_DEG,
-            mask=mask,
+            centre=_patch_centre(mask),
+            mask=_refined(mask, near),
         ),
     }
 
@@ -138,6 +142,35 @@ def _data_figures(run: RunDir) -> dict[str, "Figure"]:
 def _curve(run: RunDir, label: str) -> dict[str, Any]:
     cl_phi = read_theory(run).potential["PP"]
     return {"ell": np.arange(len(cl_phi)), "cl": cl_phi, "label": label}
+
+
+def _fine_nside(nside: int) -> int:
+    """Pixels half as wide for close-ups, where interpolation between the rings of coarse ones would show as streaks."""
+    return max(nside, min(2 * nside, 2048))
+
+
+def _resolved(sky: NDArray, nside: int, near: int) -> NDArray:
+    """A map on finer pixels, through its harmonics up to 2 nside; what aliases above them is left out."""
+    if near == nside:
+        return sky
+    return synthesis(analysis(np.ascontiguousarray(sky), healpix_grid(nside), 2 * nside), healpix_grid(near))
+
+
+def _refined(mask: NDArray | None, nside: int) -> NDArray | None:
+    import healpy
+
+    return mask if mask is None or len(mask) == 12 * nside**2 else healpy.ud_grade(mask, nside)
+
+
+def _patch_centre(mask: NDArray | None) -> tuple[float, float]:
+    """Longitude and latitude, degrees, of a patch well inside the mask; the origin where nothing is masked."""
+    import healpy
+
+    if mask is None:
+        return (0.0, 0.0)
+    coarse = healpy.smoothing(healpy.ud_grade(mask, min(16, healpy.npix2nside(len(mask)))), fwhm=np.radians(PATCH_DEG))
+    longitude, latitude = healpy.pix2ang(healpy.npix2nside(len(coarse)), int(np.argmax(coarse)), lonlat=True)
+    return (float(longitude), float(latitude))
 
 
 def _phi(file: Path) -> NDArray:
