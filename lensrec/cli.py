@@ -51,8 +51,17 @@ def main() -> None:
         sys.exit(1)
 
 
+def _version(wanted: bool) -> None:
+    if wanted:
+        from lensrec import __version__
+
+        typer.echo(f"lensrec {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def _common(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="The version.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error; goes anywhere.")] = False,
 ) -> None:
     pass

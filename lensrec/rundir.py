@@ -79,7 +79,7 @@ class RunDir:
 def create_run(
     path: str | Path, recipe: Recipe, *, command: Sequence[str] = (), inputs: Mapping[str, Any] | None = None
 ) -> RunDir:
-    """Begin a run, or go on with the one that is there when its recipe is the same.
+    """Begin a run, or go on with the one that is there when its recipe is the same, but for more skies.
 
     Parameters
     ----------
@@ -104,12 +104,16 @@ def create_run(
         run = open_run(folder)
         before = _provenance(folder)
         changed = run.recipe.differences(recipe) + _changed_inputs(before.get("inputs", {}), given)
-        if changed:
+        grown = recipe.sky.n_sims > run.recipe.sky.n_sims and [line.split(":")[0] for line in changed] == ["sky.n_sims"]
+        if changed and not grown:
             raise RunError(f"{folder} was begun with another recipe ({'; '.join(changed)}); give another --out")
         _warn_of_versions(before)
         resumed = [*before.get("resumed", []), {"time": _now(), "command": list(command)}]
-        write_json(folder / "provenance.json", {**before, "resumed": resumed})
-        return run
+        record = {**before, "resumed": resumed, "recipe_sha256": recipe.sha256()}
+        write_json(folder / "provenance.json", record)
+        if grown:
+            _write_text(folder / "recipe.yaml", recipe.dump())
+        return RunDir(folder, recipe)
     if recipe.mask.file is not None and not recipe.mask.file.is_file():
         raise RunError(f"mask.file: {recipe.mask.file}: there is no such file; give its path from the recipe's folder")
     record = provenance(recipe, command)

@@ -318,6 +318,21 @@ def test_info_names_versions_and_recipes(lensrec: Run) -> None:
         assert word in stdout
 
 
+def test_the_version_is_told(lensrec: Run) -> None:
+    assert lensrec("--version")[:2] == (0, "lensrec 0.1.0\n")
+
+
+def test_inspect_knows_the_recipes_that_come_with_lensrec(lensrec: Run) -> None:
+    status, stdout, _ = lensrec("inspect", "quickstart")
+    assert (status, stdout) == (0, Recipe.load("quickstart").dump())
+
+
+def test_a_recipe_is_no_pipeline(lensrec: Run, recipe_file: Path, tmp_path: Path) -> None:
+    status, _, stderr = lensrec("run", recipe_file, "--out", tmp_path / "run")
+    assert status == 1
+    assert "is a recipe, not a pipeline" in one_line(stderr)
+
+
 def test_help_names_the_commands() -> None:
     code = "import sys; sys.argv = ['lensrec', '--help']; from lensrec.cli import main; main()"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -78,6 +78,20 @@ def test_a_folder_of_other_things_is_left_alone(tmp_path: Path) -> None:
         create_run(tmp_path / "thesis.tex", recipe())
 
 
+def test_a_run_may_be_given_more_skies_and_nothing_else(tmp_path: Path) -> None:
+    def asked(**sky: int) -> Recipe:
+        return Recipe.model_validate({"sky": {"nside": 16, **sky}})
+
+    create_run(tmp_path, asked(n_sims=2))
+    grown = create_run(tmp_path, asked(n_sims=5))
+    assert grown.recipe.sky.n_sims == open_run(tmp_path).recipe.sky.n_sims == 5
+    with pytest.raises(RunError, match=r"sky\.n_sims: 5 -> 3"):
+        create_run(tmp_path, asked(n_sims=3))
+    with pytest.raises(RunError, match=r"sky\.seed: 0 -> 1"):
+        create_run(tmp_path, asked(n_sims=6, seed=1))
+    assert open_run(tmp_path).recipe.sky.n_sims == 5
+
+
 def test_a_run_killed_before_its_recipe_was_written_begins_anew(tmp_path: Path) -> None:
     (tmp_path / "provenance.json").write_text("{}")
     (tmp_path / ".part-x-recipe.yaml").write_text("half")

@@ -44,6 +44,8 @@ def reconstruct_run(run: RunDir, *, progress: Progress | None = None, nthreads: 
     recipe = run.recipe
     sims = range(recipe.sky.n_sims)
     absent = [sim for sim in sims if not run.has(run.sim(sim, "data.fits"))]
+    if absent and (run.path / "recon" / "data").is_dir():
+        raise ValueError(f"{run.path} is the run of a map from outside: give the command with --map again")
     if absent:
         raise ValueError(f"{run.sim(absent[0], 'data.fits')} is not there; run lensrec simulate first")
     missing = [sim for sim in sims if not run.has(run.recon(sim, "bandpowers.ecsv"))]

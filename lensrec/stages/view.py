@@ -170,7 +170,7 @@ def _patch_centre(mask: NDArray | None) -> tuple[float, float]:
         return (0.0, 0.0)
     coarse = healpy.smoothing(healpy.ud_grade(mask, min(16, healpy.npix2nside(len(mask)))), fwhm=np.radians(PATCH_DEG))
     longitude, latitude = healpy.pix2ang(healpy.npix2nside(len(coarse)), int(np.argmax(coarse)), lonlat=True)
-    return (float(longitude), float(latitude))
+    return (float(np.round(longitude)), float(np.round(latitude)))
 
 
 def _phi(file: Path) -> NDArray:
