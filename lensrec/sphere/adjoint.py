@@ -5,7 +5,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lensrec.arrays import thread_count
-from lensrec.sphere.remap import EPSILON_RANGE, SINGLE_EPSILON
+from lensrec.sphere.remap import FINEST_EPSILON, SINGLE_EPSILON, check_epsilon, turn
 
 
 def remap_adjoint(
@@ -48,9 +48,7 @@ def remap_adjoint(
     ⟨L a, m⟩ = Σ_p (L a)_p m_p = ⟨a, L† m⟩ = Σ_ℓ [a_ℓ0 b_ℓ0 + 2 Re Σ_{m>0} a_ℓm b*_ℓm], b = L† m: no quadrature weight
     enters (Reinecke, Belkner & Carron 2023, arXiv:2304.10431, section 2.3).
     """
-    low, high = EPSILON_RANGE
-    if not low <= epsilon <= high:
-        raise ValueError(f"epsilon must be between {low:g} and {high:g}, got {epsilon:g}")
+    check_epsilon(epsilon)
     rows = np.atleast_2d(maps)
     expected = (1 if spin == 0 else 2, len(positions))
     if rows.shape != expected:
@@ -58,16 +56,15 @@ def remap_adjoint(
     single = rows.dtype == np.float32 and epsilon >= SINGLE_EPSILON
     rows = np.ascontiguousarray(rows, dtype=np.float32 if single else np.float64)
     if spin > 0 and gamma is not None:
-        turned = rows[0] + 1j * rows[1]
-        # The transpose of a rotation is the rotation back.
-        ducc0.misc.lensing_rotate(turned, -gamma.astype(rows.dtype), spin, thread_count(nthreads))
-        rows = np.stack([turned.real, turned.imag])
+        # The transpose of a rotation is the rotation back; not in the caller's map.
+        rows = rows.copy()
+        turn(rows, -gamma, spin, thread_count(nthreads))
     alm = ducc0.sht.adjoint_synthesis_general(
         map=rows,
         spin=spin,
         lmax=lmax,
         loc=positions,
-        epsilon=max(epsilon, 2.1e-13),
+        epsilon=max(epsilon, FINEST_EPSILON),
         nthreads=thread_count(nthreads),
     )
     return alm[0] if spin == 0 else alm

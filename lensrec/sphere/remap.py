@@ -21,7 +21,7 @@ EPSILON_RANGE = (1e-12, 1e-3)
 # Below this, single precision cannot keep the promise, and the transform runs in double.
 SINGLE_EPSILON = 1e-5
 # The finest accuracy that ducc0 accepts in double precision.
-_FINEST = 2.1e-13
+FINEST_EPSILON = 2.1e-13
 # Pixels turned at a time, so that the rotation needs no temporary of the size of a map.
 _CHUNK = 1 << 18
 
@@ -252,13 +252,17 @@ def _evaluate(
         spin=spin,
         lmax=lmax_of(rows.shape[-1]),
         loc=positions,
-        epsilon=max(epsilon, _FINEST),
+        epsilon=max(epsilon, FINEST_EPSILON),
         mode="GRAD_ONLY" if spin > 0 and len(rows) == 1 else "STANDARD",
         map=out,
         nthreads=threads,
     )
-    if spin == 0 or gamma is None:
-        return
+    if spin > 0 and gamma is not None:
+        turn(out, gamma, spin, threads)
+
+
+def turn(out: NDArray, gamma: NDArray[np.float64], spin: int, threads: int) -> None:
+    """Multiply the spin field in the rows of `out` by exp(i s γ), in place and in chunks."""
     for start in range(0, out.shape[1], _CHUNK):
         part = slice(start, start + _CHUNK)
         value = out[0, part] + 1j * out[1, part]
@@ -274,11 +278,16 @@ def _check_positions(positions: NDArray[np.float64]) -> None:
         raise ValueError("positions must have θ in [0, π] and φ in [0, 2π]; is a potential infinite or NaN?")
 
 
-def _in_precision(alm: NDArray, epsilon: float) -> NDArray:
-    """The coefficients in the precision that keeps the promise of ε."""
+def check_epsilon(epsilon: float) -> None:
+    """Refuse an accuracy that is not offered."""
     low, high = EPSILON_RANGE
     if not low <= epsilon <= high:
         raise ValueError(f"epsilon must be between {low:g} and {high:g}, got {epsilon:g}")
+
+
+def _in_precision(alm: NDArray, epsilon: float) -> NDArray:
+    """The coefficients in the precision that keeps the promise of ε."""
+    check_epsilon(epsilon)
     single = alm.dtype == np.complex64 and epsilon >= SINGLE_EPSILON
     return alm if single else alm.astype(np.complex128, copy=False)
 

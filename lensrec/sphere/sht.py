@@ -91,5 +91,21 @@ def analysis(maps: NDArray, grid: Grid, lmax: int, spin: int = 0, *, iterations:
     return alm
 
 
+def synthesis_tp(teb_alm: NDArray, grid: Grid, *, nthreads: int = 0) -> NDArray:
+    """T, or T, Q and U, (1 or 3, npix), of T, or of T, E and B, (1 or 3, nalm)."""
+    rows = [synthesis(teb_alm[0], grid, 0, nthreads=nthreads)[None]]
+    if len(teb_alm) == 3:
+        rows.append(synthesis(teb_alm[1:], grid, 2, nthreads=nthreads))
+    return np.concatenate(rows)
+
+
+def analysis_tp(maps: NDArray, grid: Grid, lmax: int, *, iterations: int = 3, nthreads: int = 0) -> NDArray:
+    """T, or T, E and B, (1 or 3, nalm), of T, or of T, Q and U, (1 or 3, npix); see `analysis`."""
+    rows = [analysis(maps[0], grid, lmax, 0, iterations=iterations, nthreads=nthreads)[None]]
+    if len(maps) == 3:
+        rows.append(analysis(maps[1:], grid, lmax, 2, iterations=iterations, nthreads=nthreads))
+    return np.concatenate(rows)
+
+
 def _rings(grid: Grid) -> dict[str, NDArray]:
     return {"theta": grid.theta, "nphi": grid.nphi, "phi0": grid.phi0, "ringstart": grid.ringstart}

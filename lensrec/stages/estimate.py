@@ -9,9 +9,10 @@ from lensrec.arrays import complex_dtype, real_dtype
 from lensrec.filtering.isotropic import filter_alm
 from lensrec.quadratic.combination import minimum_variance, normalised
 from lensrec.quadratic.estimators import quadratic_estimates
+from lensrec.sky.instrument import SMALLEST_TRANSFER
 from lensrec.sphere.alm import alm_to_cl, scale_alm
 from lensrec.sphere.grids import healpix_grid
-from lensrec.sphere.sht import analysis
+from lensrec.sphere.sht import analysis_tp
 from lensrec.stages.setting import MV, Optics, Setting
 
 
@@ -19,14 +20,9 @@ def map_to_alm(
     maps: NDArray, nside: int, lmax: int, *, precision: str = "double", iterations: int = 3, nthreads: int = 0
 ) -> dict[str, NDArray]:
     """T, and E and B where there are Q and U, of a HEALPix map (ncomp, npix), already masked."""
-    grid = healpix_grid(nside)
-    maps = np.asarray(maps, dtype=real_dtype(complex_dtype(precision)))
-    alm = {"T": analysis(np.ascontiguousarray(maps[0]), grid, lmax, 0, iterations=iterations, nthreads=nthreads)}
-    if len(maps) == 3:
-        alm["E"], alm["B"] = analysis(
-            np.ascontiguousarray(maps[1:]), grid, lmax, 2, iterations=iterations, nthreads=nthreads
-        )
-    return alm
+    maps = np.ascontiguousarray(maps, dtype=real_dtype(complex_dtype(precision)))
+    alm = analysis_tp(maps, healpix_grid(nside), lmax, iterations=iterations, nthreads=nthreads)
+    return dict(zip("TEB", alm, strict=False))
 
 
 def deconvolved(alm: Mapping[str, NDArray], optics: Optics) -> dict[str, NDArray]:
@@ -34,7 +30,7 @@ def deconvolved(alm: Mapping[str, NDArray], optics: Optics) -> dict[str, NDArray
     inverse = {}
     for field in alm:
         transfer = optics.of(field)
-        inverse[field] = np.divide(1.0, transfer, out=np.zeros_like(transfer), where=transfer > 1e-30)
+        inverse[field] = np.divide(1.0, transfer, out=np.zeros_like(transfer), where=transfer > SMALLEST_TRANSFER)
     return {field: scale_alm(values, inverse[field]) for field, values in alm.items()}
 
 

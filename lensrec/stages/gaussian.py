@@ -12,11 +12,11 @@ from lensrec.bias.mean_field import MeanField, mean_field
 from lensrec.engine import Progress, run_tasks
 from lensrec.recipe import Recipe
 from lensrec.rundir import RunDir
+from lensrec.sky.instrument import observed_alm
 from lensrec.sky.io import read_alm, write_alm
 from lensrec.sky.primary import draw_primary
-from lensrec.sphere.alm import scale_alm
 from lensrec.sphere.grids import healpix_grid
-from lensrec.sphere.sht import synthesis
+from lensrec.sphere.sht import synthesis_tp
 from lensrec.stages.estimate import deconvolved, estimate_phi, map_to_alm
 from lensrec.stages.setting import Optics, Setting
 
@@ -59,11 +59,8 @@ def gaussian_estimate(skies: GaussianSkies, number: int) -> dict[str, NDArray]:
     unlensed = {key: np.zeros(lmax + 1) for key in ("PP", "TP", "EP")}
     sim = FIRST_SIM + number
     teb, _ = draw_primary(skies.totals, unlensed, lmax, seed=recipe.sky.seed, sim=sim, nthreads=nthreads)
-    grid = healpix_grid(skies.nside)
-    rows = [synthesis(scale_alm(teb[0], optics.temperature), grid, 0, nthreads=nthreads)[None]]
-    if setting.polarised:
-        rows.append(synthesis(scale_alm(teb[1:], optics.polarisation), grid, 2, nthreads=nthreads))
-    maps = np.concatenate(rows)
+    observed = observed_alm(teb[: 3 if setting.polarised else 1], optics.temperature, optics.polarisation)
+    maps = synthesis_tp(observed, healpix_grid(skies.nside), nthreads=nthreads)
     if skies.mask is not None:
         maps *= skies.mask
     read = len(setting.totals["TT"]) - 1

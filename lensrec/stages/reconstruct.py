@@ -159,12 +159,14 @@ def reconstruct(
     used = data if setting.polarised else data[:1]
     alm = deconvolved(map_to_alm(used, nside, lmax, precision=rec.precision, nthreads=nthreads), optics)
     estimates = estimate_phi(alm, setting, rec.L_max, nthreads=nthreads)
-    if mean_fields is None:
-        mean_fields = in_memory
     w2 = 1.0 if mask is None else float(np.mean(mask**2))
     _warn_of_power(alm, setting, w2, rec.lmin_t, rec.lmax_t)
+    if mean_fields is None:
+        mean_fields = in_memory
     if callable(mean_fields):
-        mean_fields = mean_fields(_gaussian_skies(used, recipe, setting, nside, mask, w2, nthreads))
+        make, mean_fields = mean_fields, {}
+        if rec.mean_field_sims:
+            mean_fields = make(_gaussian_skies(used, recipe, setting, nside, mask, w2, nthreads))
     return Reconstruction(recipe, setting, estimates, dict(mean_fields), mask)
 
 
@@ -176,14 +178,12 @@ def _gaussian_skies(
     A mask carries power across the highest multipole that is read, so what the skies lacked beyond it would be missing
     below it, too: their band limit is that of the data, not of the filters.
     """
-    rec = recipe.reconstruction
-    reach = recipe.sky.lmax_data if rec.mean_field_sims else len(setting.totals["TT"]) - 1
+    reach = recipe.sky.lmax_data
     optics = optics_of(recipe.instrument, nside, reach)
-    totals = observed_totals(recipe, theory_of(recipe), nside, reach)
-    if rec.mean_field_sims:
-        # No iterations: they do not converge where pixels are coarse, and a spectrum needs none.
-        alm = map_to_alm(maps, nside, reach, precision=rec.precision, iterations=0, nthreads=nthreads)
-        totals = measured_totals(deconvolved(alm, optics), totals, w2)
+    # No iterations: they do not converge where pixels are coarse, and a spectrum needs none.
+    precision = recipe.reconstruction.precision
+    alm = deconvolved(map_to_alm(maps, nside, reach, precision=precision, iterations=0, nthreads=nthreads), optics)
+    totals = measured_totals(alm, observed_totals(recipe, theory_of(recipe), nside, reach), w2)
     return GaussianSkies(recipe, setting, totals, optics, nside, mask, nthreads)
 
 

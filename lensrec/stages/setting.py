@@ -1,6 +1,5 @@
 """What a recipe fixes before any map is seen: spectra, beam, noise, filters, weights and normalisation."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -123,7 +122,6 @@ def setting_of(
     theory: TheorySpectra,
     nside: int,
     *,
-    totals: Mapping[str, NDArray] | None = None,
     temperature_only: bool = False,
     nthreads: int = 0,
 ) -> Setting:
@@ -133,8 +131,6 @@ def setting_of(
     ----------
     nside : int
         Of the map, for its pixel window.
-    totals : mapping of spectra, optional
-        Signal and noise of the data if something better than the recipe's model is known.
     temperature_only : bool
         The map has no Q and U: estimators that need them are left out.
 
@@ -152,8 +148,7 @@ def setting_of(
         raise ValueError(f"the map has temperature alone, which gives TT; {', '.join(asked)} need polarisation")
     keys = keys or parts
     lmax = max(rec.lmax_t, rec.lmax_p)
-    if totals is None:
-        totals = observed_totals(recipe, theory, nside, lmax)
+    totals = observed_totals(recipe, theory, nside, lmax)
     ranges = {"T": (rec.lmin_t, rec.lmax_t), "E": (rec.lmin_p, rec.lmax_p), "B": (rec.lmin_p, rec.lmax_p)}
     fields = {field for key in parts for field in key}
     filters = {field: inverse_variance(totals[field + field], *ranges[field]) for field in sorted(fields)}
@@ -169,6 +164,4 @@ def setting_of(
         mv_weights, n0[MV] = minimum_variance_weights(norm)
         response[MV] = np.divide(1.0, n0[MV], out=np.zeros_like(n0[MV]), where=n0[MV] > 0)
     cl_phi = theory.potential["PP"][: rec.L_max + 1]
-    return Setting(
-        tuple(keys), tuple(parts), weights, signal, dict(totals), filters, norm, mv_weights, response, n0, cl_phi
-    )
+    return Setting(tuple(keys), tuple(parts), weights, signal, totals, filters, norm, mv_weights, response, n0, cl_phi)

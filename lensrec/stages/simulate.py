@@ -11,12 +11,12 @@ from lensrec.engine import Progress, run_tasks
 from lensrec.recipe import Recipe
 from lensrec.rundir import RunDir, read_theory, write_theory
 from lensrec.sky.instrument import noise_alm, observed_alm
-from lensrec.sky.io import read_alm, read_map, read_mask, write_alm, write_map
+from lensrec.sky.io import write_alm, write_map
 from lensrec.sky.primary import draw_primary
 from lensrec.sphere.alm import resize_alm
-from lensrec.sphere.grids import Grid, gauss_legendre_grid, healpix_grid
+from lensrec.sphere.grids import gauss_legendre_grid, healpix_grid
 from lensrec.sphere.remap import remap_tp
-from lensrec.sphere.sht import analysis, synthesis
+from lensrec.sphere.sht import analysis_tp, synthesis_tp
 from lensrec.stages.masking import mask_of
 from lensrec.stages.setting import noise_of, optics_of, theory_of
 from lensrec.theory.lensing import lensed_spectra
@@ -59,7 +59,14 @@ class Sky:
         return sky_html(self)
 
 
-def simulate(recipe: Recipe, sim: int = 0, *, theory: TheorySpectra | None = None, nthreads: int = 0) -> Sky:
+def simulate(
+    recipe: Recipe,
+    sim: int = 0,
+    *,
+    theory: TheorySpectra | None = None,
+    mask: NDArray | None = None,
+    nthreads: int = 0,
+) -> Sky:
     """Simulate one sky of a recipe.
 
     Parameters
@@ -69,17 +76,19 @@ def simulate(recipe: Recipe, sim: int = 0, *, theory: TheorySpectra | None = Non
         Its number; the same recipe and number give the same sky, whatever else is simulated.
     theory : TheorySpectra, optional
         Spectra of the recipe's cosmology, where they have been made before.
+    mask : array (npix,), optional
+        The apodised weights of the recipe's mask, likewise.
     nthreads : int
         0: as many as this process may use.
     """
     theory = theory or theory_of(recipe)
     unlensed, phi = draw_sky(recipe, theory, sim, nthreads=nthreads)
     grid = healpix_grid(recipe.sky.nside)
-    mask = mask_of(recipe.mask, recipe.sky.nside)
+    mask = mask_of(recipe.mask, recipe.sky.nside) if mask is None else mask
     if recipe.sky.lensed:
         lensed = remap_tp(unlensed, phi, grid, epsilon=recipe.sky.epsilon, nthreads=nthreads)
     else:
-        lensed = _synthesis_tp(unlensed, grid, nthreads)
+        lensed = synthesis_tp(unlensed, grid, nthreads=nthreads)
     data = observe(recipe, lensed_alm(recipe, unlensed, phi, nthreads=nthreads), sim, nthreads=nthreads)
     if mask is not None:
         data *= mask
@@ -123,10 +132,7 @@ def lensed_alm(recipe: Recipe, unlensed: NDArray, phi: NDArray, *, nthreads: int
         return resize_alm(unlensed, sky.lmax_data)
     grid = gauss_legendre_grid(sky.lmax + lensing_reach(sky.lmax) + sky.lmax_data)
     maps = remap_tp(unlensed, phi, grid, epsilon=sky.epsilon, nthreads=nthreads)
-    alm = [analysis(maps[0], grid, sky.lmax_data, 0, nthreads=nthreads)[None]]
-    if len(maps) == 3:
-        alm.append(analysis(maps[1:], grid, sky.lmax_data, 2, nthreads=nthreads))
-    return np.concatenate(alm)
+    return analysis_tp(maps, grid, sky.lmax_data, nthreads=nthreads)
 
 
 def lensing_reach(lmax: int) -> int:
@@ -145,42 +151,27 @@ def observe(recipe: Recipe, alm: NDArray, sim: int, *, nthreads: int = 0) -> NDA
     noise = noise_of(recipe.instrument, sky.lmax_data)
     drawn = noise_alm(noise["TT"], noise["EE"], sky.lmax_data, seed=sky.seed, sim=sim)
     observed = observed_alm(alm, optics.temperature, optics.polarisation) + drawn[: len(alm)]
-    return _synthesis_tp(observed.astype(alm.dtype, copy=False), healpix_grid(sky.nside), nthreads)
+    return synthesis_tp(observed.astype(alm.dtype, copy=False), healpix_grid(sky.nside), nthreads=nthreads)
 
 
 def simulate_run(run: RunDir, *, progress: Progress | None = None, nthreads: int = 0) -> None:
     """Simulate every sky of a run that is not there yet."""
     recipe = run.recipe
-    if not run.has(run.path / "mask.fits"):
-        mask = mask_of(recipe.mask, recipe.sky.nside)
-        if mask is not None:
-            write_map(run.path / "mask.fits", mask, unit="", column_names=["MASK"])
+    missing = [sim for sim in range(recipe.sky.n_sims) if not run.has(*(run.sim(sim, name) for name in _FILES))]
+    written = run.has(run.path / "mask.fits")
+    mask = None if written and not missing else mask_of(recipe.mask, recipe.sky.nside)
+    if mask is not None and not written:
+        write_map(run.path / "mask.fits", mask, unit="", column_names=["MASK"])
     if not run.has(run.theory):
         write_theory(run, theory_of(recipe))
-    missing = [sim for sim in range(recipe.sky.n_sims) if not run.has(*(run.sim(sim, name) for name in _FILES))]
     if len(missing) < recipe.sky.n_sims:
         log.info("%d of %d skies are simulated already", recipe.sky.n_sims - len(missing), recipe.sky.n_sims)
     theory = read_theory(run) if missing else None
 
     def one(sim: int) -> None:
-        _write_sky(run, simulate(recipe, sim, theory=theory, nthreads=nthreads))
+        _write_sky(run, simulate(recipe, sim, theory=theory, mask=mask, nthreads=nthreads))
 
     run_tasks(one, missing, progress=progress, description="simulate")
-
-
-def load_sky(run: RunDir, sim: int) -> Sky:
-    """A sky that a run left."""
-    recipe = run.recipe
-    mask = read_mask(run.path / "mask.fits", nside=recipe.sky.nside) if run.has(run.path / "mask.fits") else None
-    return Sky(
-        recipe,
-        sim,
-        read_alm(run.sim(sim, "phi_alm.fits")),
-        np.atleast_2d(read_alm(run.sim(sim, "unlensed_alm.fits"))),
-        read_map(run.sim(sim, "lensed.fits")).maps,
-        read_map(run.sim(sim, "data.fits")).maps,
-        mask,
-    )
 
 
 _FILES = ("phi_alm.fits", "unlensed_alm.fits", "lensed.fits", "data.fits")
@@ -194,10 +185,3 @@ def _write_sky(run: RunDir, sky: Sky) -> None:
     write_alm(where / "unlensed_alm.fits", sky.unlensed_alm, unit="uK_CMB", names=list("TEB")[: len(sky.unlensed_alm)])
     write_map(where / "lensed.fits", sky.lensed, dtype=dtype)
     write_map(where / "data.fits", sky.data, dtype=dtype)
-
-
-def _synthesis_tp(alm: NDArray, grid: Grid, nthreads: int) -> NDArray:
-    rows = [synthesis(alm[0], grid, 0, nthreads=nthreads)[None]]
-    if len(alm) == 3:
-        rows.append(synthesis(alm[1:], grid, 2, nthreads=nthreads))
-    return np.concatenate(rows)
