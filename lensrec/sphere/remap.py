@@ -15,6 +15,7 @@ from lensrec.arrays import real_dtype, thread_count
 from lensrec.sphere.alm import lmax_of, scale_alm
 from lensrec.sphere.geodesic import follow_geodesics
 from lensrec.sphere.grids import Grid
+from lensrec.sphere.lensing_map import lens_rings
 from lensrec.sphere.sht import synthesis
 
 EPSILON_RANGE = (1e-12, 1e-3)
@@ -27,7 +28,12 @@ _CHUNK = 1 << 18
 
 
 def deflection(
-    phi_alm: NDArray, grid: Grid, *, curl_alm: NDArray | None = None, nthreads: int = 0
+    phi_alm: NDArray,
+    grid: Grid,
+    *,
+    curl_alm: NDArray | None = None,
+    out: NDArray[np.float64] | None = None,
+    nthreads: int = 0,
 ) -> NDArray[np.float64]:
     """The deflection field α = ∇φ + ∇×Ω on a grid.
 
@@ -38,6 +44,8 @@ def deflection(
     grid : Grid
     curl_alm : array (nalm,), complex, optional
         Curl potential Ω, with the lmax of φ.
+    out : array (2, npix), float64, optional
+        Where to write it.
     nthreads : int
         0: as many as this process may use.
 
@@ -47,7 +55,7 @@ def deflection(
         α along e_θ (south) and e_φ (east), radians; a spin-1 field with gradient part √(L(L+1)) φ_LM and curl part
         √(L(L+1)) Ω_LM.
     """
-    return synthesis(_spin1_alm(phi_alm, curl_alm), grid, spin=1, nthreads=nthreads)
+    return synthesis(_spin1_alm(phi_alm, curl_alm), grid, spin=1, out=out, nthreads=nthreads)
 
 
 def deflected_positions(
@@ -76,8 +84,7 @@ def deflected_positions(
     ValueError
         If the field does not fit the grid.
     """
-    if field.shape != (2, grid.npix):
-        raise ValueError(f"the deflection must have the shape (2, {grid.npix}) of its grid, got {field.shape}")
+    _check_field(field, grid)
     return follow_geodesics(field, grid, rotation=rotation, nthreads=nthreads)
 
 
@@ -159,10 +166,43 @@ def remap_tp(
         If epsilon is out of range, `teb_alm` has another shape, or a potential is not finite.
     """
     teb = _checked_sky(teb_alm, epsilon)
-    field = deflection(phi_alm, grid, curl_alm=curl_alm, nthreads=nthreads)
-    positions, gamma = deflected_positions(field, grid, rotation=len(teb) == 3, nthreads=nthreads)
-    del field  # as large as the polarisation that comes next
-    return _lensed(teb, positions, gamma, epsilon, nthreads)
+    out = np.empty((len(teb), grid.npix), dtype=real_dtype(teb.dtype))
+    # The deflection waits where Q and U will stand: each ring of it is read before they are written.
+    room = out[1:] if out.shape[0] == 3 and out.dtype == np.float64 else None
+    field = deflection(phi_alm, grid, curl_alm=curl_alm, out=room, nthreads=nthreads)
+    lens_rings(_by_spin(teb), field, grid, out, epsilon=epsilon, nthreads=nthreads)
+    return out
+
+
+def remap_by(
+    teb_alm: NDArray, field: NDArray[np.float64], grid: Grid, *, epsilon: float = 1e-7, nthreads: int = 0
+) -> NDArray:
+    """Lens a sky onto a grid by a deflection that is at hand, for several skies behind one lens.
+
+    Parameters
+    ----------
+    teb_alm : array (3, nalm) or (1, nalm)
+        As for `remap_tp`.
+    field : array (2, npix), float64
+        What `deflection` returns.
+    grid, epsilon, nthreads
+        As for `remap_tp`.
+
+    Returns
+    -------
+    array (3, npix) of T, Q, U, or (1, npix) of T
+
+    Raises
+    ------
+    ValueError
+        If epsilon is out of range, `teb_alm` has another shape, or the deflection does not fit the grid or is not
+        finite.
+    """
+    teb = _checked_sky(teb_alm, epsilon)
+    _check_field(field, grid)
+    out = np.empty((len(teb), grid.npix), dtype=real_dtype(teb.dtype))
+    lens_rings(_by_spin(teb), field, grid, out, epsilon=epsilon, nthreads=nthreads)
+    return out
 
 
 def remap_at(
@@ -213,6 +253,15 @@ def _spin1_alm(phi_alm: NDArray, curl_alm: NDArray | None) -> NDArray[np.complex
     if curl_alm is None:
         return scale_alm(phi_alm.astype(np.complex128, copy=False), root)
     return scale_alm(np.stack([phi_alm, curl_alm]).astype(np.complex128, copy=False), root)
+
+
+def _by_spin(teb: NDArray) -> list[tuple[NDArray, int]]:
+    return [(teb[:1], 0)] if len(teb) == 1 else [(teb[:1], 0), (teb[1:], 2)]
+
+
+def _check_field(field: NDArray, grid: Grid) -> None:
+    if field.shape != (2, grid.npix):
+        raise ValueError(f"the deflection must have the shape (2, {grid.npix}) of its grid, got {field.shape}")
 
 
 def _lensed(
