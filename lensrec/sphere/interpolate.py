@@ -1,20 +1,4 @@
-"""The inner loop of the remap, compiled: where each pixel's light comes from, what is there, and how it is turned.
-
-For each pixel at colatitude θ, with the deflection's components α_θ, α_φ in its tangent plane and a = |α|, in
-Cartesian axes whose x–z plane holds the pixel (Challinor & Chon 2002, astro-ph/0202214, section II),
-
-    n′ = cos a n + (sin a / a) (α_θ e_θ + α_φ e_φ) = (x, y, z),   ρ = √(x² + y²),
-    x = cos a sin θ + p cos θ,   y = (sin a / a) α_φ,   z = cos a cos θ − p sin θ,   p = (sin a / a) α_θ,
-    sin(θ′ − θ) = ρ cos θ − z sin θ,   tan(φ′ − φ) = y/x.
-
-Parallel transport along the geodesic is the rotation that takes n to n′ by the shortest way,
-v → v − (v·n′)(n + n′)/(1 + n·n′) for v ⊥ n. The carried e_θ, seen in the axes at n′, gives the angle γ by which a
-field of spin one turns on the way back,
-
-    cos γ = [x + y² sin θ/(1 + cos a)]/ρ,   sin γ = y [cos θ − p sin θ/(1 + cos a)]/ρ,
-
-without an inverse trigonometric function and without a limit to be taken at a = 0.
-"""
+"""The inner loop of the remap, compiled: what is at the place that each pixel sees, and how it is turned on the way."""
 
 import math
 
@@ -26,10 +10,7 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from lensrec.sphere.compiled import compiled
-
-# Up to here, and to this fraction of sin θ, the series below are good to the last digit (the first term left out is
-# below 1e-17); rings with larger deflections take the library's functions.
-_SERIES = 0.1
+from lensrec.sphere.walk import walk_ring
 
 
 def _weighted_sums(context, builder, signature, args):  # type: ignore[no-untyped-def]
@@ -99,18 +80,6 @@ def _read_off(typingctx, address, row_bytes, field_bytes, coefficients, t_row, t
     return signature, _weighted_sums
 
 
-@compiled()
-def longest_deflections(field: NDArray, start: NDArray, count: NDArray, out: NDArray) -> None:
-    """The largest |α| on each ring; NaN where one is not finite."""
-    for ring in range(len(start)):
-        longest, total = 0.0, 0.0
-        for pixel in range(start[ring], start[ring] + count[ring]):
-            square = field[0, pixel] * field[0, pixel] + field[1, pixel] * field[1, pixel]
-            longest = max(longest, square)
-            total += square
-        out[ring] = math.sqrt(longest) if math.isfinite(total) else math.nan
-
-
 @compiled(fastmath={"contract", "nsz"}, error_model="numpy")
 def remap_rings(
     rings: NDArray,
@@ -169,47 +138,10 @@ def remap_rings(
     kernel = coefficients.ctypes.data
     for ring in rings:
         pixels, begin = count[ring], start[ring]
-        st, ct = math.sin(theta[ring]), math.cos(theta[ring])
-        step = 2.0 * math.pi / pixels
-        a_theta, a_phi = field[0, begin : begin + pixels], field[1, begin : begin + pixels]
-        if longest[ring] < _SERIES * st:
-            for k in range(pixels):
-                a2 = a_theta[k] * a_theta[k] + a_phi[k] * a_phi[k]
-                cos_a = 1 - a2 / 2 * (1 - a2 / 12 * (1 - a2 / 30 * (1 - a2 / 56 * (1 - a2 / 90))))
-                sinc = 1 - a2 / 6 * (1 - a2 / 20 * (1 - a2 / 42 * (1 - a2 / 72 * (1 - a2 / 110))))
-                p, y = sinc * a_theta[k], sinc * a_phi[k]
-                x, z = cos_a * st + p * ct, cos_a * ct - p * st
-                inverse = 1 / math.sqrt(x * x + y * y)
-                s = (x * x + y * y) * inverse * ct - z * st
-                s2 = s * s
-                # arcsin and arctan
-                down = s * (
-                    1 + s2 * (1 / 6 + s2 * (3 / 40 + s2 * (15 / 336 + s2 * (105 / 3456 + s2 * (945 / 42240
-                    + s2 * 10395 / 599040)))))
-                )  # fmt: skip
-                q = y / x
-                q2 = q * q
-                along = q * (
-                    1 - q2 * (1 / 3 - q2 * (1 / 5 - q2 * (1 / 7 - q2 * (1 / 9 - q2 * (1 / 11 - q2 * (1 / 13
-                    - q2 * (1 / 15))))))))  # fmt: skip
-                tilt = st / (1 + cos_a)
-                row[k] = theta[ring] + down
-                column[k] = phi0[ring] + k * step + along
-                cosine[k] = (x + y * y * tilt) * inverse
-                sine[k] = y * (ct - p * tilt) * inverse
-        else:
-            for k in range(pixels):
-                a = math.hypot(a_theta[k], a_phi[k])
-                cos_a = math.cos(a)
-                sinc = math.sin(a) / a if a > 0 else 1.0
-                p, y = sinc * a_theta[k], sinc * a_phi[k]
-                x, z = cos_a * st + p * ct, cos_a * ct - p * st
-                rho = math.hypot(x, y)
-                tilt = st / (1 + cos_a) if cos_a > -1 else 0.0
-                row[k] = math.atan2(rho, z)
-                column[k] = phi0[ring] + k * step + math.atan2(y, x)
-                cosine[k] = (x + y * y * tilt) / rho if rho > 0 else 1.0
-                sine[k] = y * (ct - p * tilt) / rho if rho > 0 else 0.0
+        walk_ring(
+            theta[ring], phi0[ring], longest[ring], field[0, begin : begin + pixels], field[1, begin : begin + pixels],
+            row, column, cosine, sine,
+        )  # fmt: skip
         per_row, per_column = intervals / math.pi, columns / (2.0 * math.pi)
         for k in range(pixels):
             u, v = row[k] * per_row, column[k] * per_column
@@ -219,7 +151,7 @@ def remap_rings(
             where = corner + int(below) * row_bytes + int(left) * samples.itemsize
             values = _read_off(where, row_bytes, field_bytes, kernel, t_row, t_column, lanes, fields)
             if spin:
-                # exp(isγ), by doubling for the spin that matters most
+                # exp(isγ)
                 c, s = cosine[k], sine[k]
                 turn_c, turn_s = c, s
                 for _ in range(spin - 1):

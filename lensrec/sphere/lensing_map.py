@@ -8,16 +8,15 @@ from numpy.typing import NDArray
 
 from lensrec.arrays import real_dtype, thread_count
 from lensrec.sphere.alm import lmax_of
+from lensrec.sphere.geodesic import ring_bounds, ring_deflections, shares
 from lensrec.sphere.gridding import Gridding, gridding
 from lensrec.sphere.grids import Grid
-from lensrec.sphere.interpolate import longest_deflections, remap_rings
+from lensrec.sphere.interpolate import remap_rings
 from lensrec.sphere.planes import band, oversampled_legs
 
 # Rows of samples made at a time. Fewer, and the rows that neighbouring bands share weigh; more, and they leave the
 # cache before they are used.
 _BAND_ROWS = 192
-# Pixels that one thread takes at a time.
-_SHARE = 1 << 16
 
 
 def lens_rings(
@@ -53,22 +52,15 @@ def lens_rings(
     plan = gridding(lmax_of(alm.shape[-1]), epsilon)
     spins = [spin for rows, spin in fields for _ in rows]
     coefficients = plan.coefficients.astype(real_dtype(alm.dtype))
-    start, count = grid.ringstart.astype(np.int64), grid.nphi.astype(np.int64)
-    longest = np.empty(len(start))
+    start, count = ring_bounds(grid)
+    longest = ring_deflections(field, grid, nthreads=threads)
+    if not np.isfinite(longest).all():
+        raise ValueError("the deflection is infinite or NaN somewhere; is a potential?")
+    legs = oversampled_legs(fields, plan, nthreads=threads)
+    bands = list(_bands(grid.theta, longest, plan))
+    height = max(last - first for _, first, last in bands)
+    samples = np.empty((len(spins), height, plan.columns + 2 * plan.width), dtype=out.dtype)
     with ThreadPoolExecutor(threads) as pool:
-
-        def measure(part: NDArray) -> None:
-            lengths = np.empty(len(part))
-            longest_deflections(field, start[part], count[part], lengths)
-            longest[part] = lengths
-
-        list(pool.map(measure, _shares(np.arange(len(start)), count)))
-        if not np.isfinite(longest).all():
-            raise ValueError("the deflection is infinite or NaN somewhere; is a potential?")
-        legs = oversampled_legs(fields, plan, nthreads=threads)
-        bands = list(_bands(grid.theta, longest, plan))
-        height = max(last - first for _, first, last in bands)
-        samples = np.empty((len(spins), height, plan.columns + 2 * plan.width), dtype=out.dtype)
         for rings, first, last in bands:
             band(legs, spins, first, last, plan, samples, nthreads=threads)
 
@@ -78,7 +70,7 @@ def lens_rings(
                     plan.columns, coefficients, (0,) * plan.width, (0,) * len(spins), spins[-1], out,
                 )  # fmt: skip
 
-            list(pool.map(lens, _shares(rings, count)))
+            list(pool.map(lens, shares(rings, count)))
 
 
 def _bands(
@@ -94,9 +86,3 @@ def _bands(
         top = max((place[rings] - far[rings]).min(), 0.0)
         bottom = min((place[rings] + far[rings]).max(), float(plan.rows))
         yield rings, int(top) - plan.width // 2, int(bottom) + plan.width // 2 + 2
-
-
-def _shares(rings: NDArray[np.int64], count: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-    """Rings dealt out in lots of some `_SHARE` pixels."""
-    lot = np.cumsum(count[rings]) // _SHARE
-    return np.split(rings, np.flatnonzero(np.diff(lot)) + 1)
