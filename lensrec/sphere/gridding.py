@@ -58,9 +58,10 @@ class Gridding:
 def expected_error(width: int, oversampling: float) -> float:
     """The rms error, in units of the field's, that a kernel promises.
 
-    Four times exp(−πW √(1 − 1/σ)): the largest ratio measured along one axis is 2.7, and there are two axes.
+    Eight times exp(−πW √(1 − 1/σ)). Measured for white spectra of spins 0 to 3 it is 0.4 to 2.8 times that, down to
+    the rounding of double precision, 1e-13; the rest is reserve for single pixels and for coloured spectra.
     """
-    return 4.0 * np.exp(-np.pi * width * np.sqrt(1.0 - 1.0 / oversampling))
+    return 8.0 * np.exp(-np.pi * width * np.sqrt(1.0 - 1.0 / oversampling))
 
 
 @lru_cache(maxsize=16)

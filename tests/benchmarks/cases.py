@@ -5,7 +5,9 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,14 +18,15 @@ from lensrec.quadratic.estimators import quadratic_estimates
 from lensrec.quadratic.response import normalisation
 from lensrec.sphere.alm import lmax_of, scale_alm
 from lensrec.sphere.grids import healpix_grid
-from lensrec.sphere.remap import deflected_positions, deflection, remap_tp
+from lensrec.sphere.remap import deflected_positions, deflection, remap_by, remap_tp
 from lensrec.theory.lensing import lensed_spectra
 from tests.benchmarks import inputs
 from tests.benchmarks.healpix_estimators import healpix_estimate
 from tests.benchmarks.inputs import Size
 
 KEYS = ("TT", "TE", "TB", "EB", "EE")
-EPSILON, FINEST = 1e-6, 1e-12
+EPSILON, SINGLE_EPSILON, FINEST = 1e-6, 1e-5, 1e-12
+SKIES = 4
 Run = Callable[[], object]
 
 
@@ -56,35 +59,9 @@ class Case:
 
 def cases(size: Size) -> dict[str, Case]:
     """Every comparison at a size, by its name."""
-    both = {
-        f"remap-{'TQU' if polarised else 'T'}": Case(
-            f"lensed {'T, Q, U' if polarised else 'T'} from alm, nside {size.nside_map}, ℓ ≤ {size.lmax_map}, "
-            f"ε = {EPSILON:g}, double",
-            {
-                "lensrec": lambda polarised=polarised: _remap(size, polarised, EPSILON),
-                "lenspyx": lambda polarised=polarised: _lenspyx(size, polarised),
-                "bare ducc0 transforms": lambda polarised=polarised: _bare_transforms(size, polarised),
-            },
-            sample=lambda maps: np.asarray(maps)[:, ::101],
-            truth=lambda polarised=polarised: _remap(size, polarised, FINEST),
-            unlike=("bare ducc0 transforms",),
-        )
-        for polarised in (False, True)
-    }
-    estimators = {
-        f"phi-{name}": Case(
-            f"φ̂ and Ω̂ from {title}, ℓ, L ≤ {size.lmax_phi}",
-            {
-                "lensrec": lambda keys=keys: _estimate(size, keys),
-                f"one by one on HEALPix, nside {size.nside_phi}": lambda keys=keys: _estimate_healpix(size, keys),
-            },
-            sample=convergence,
-        )
-        for name, title, keys in (("TT", "TT", ("TT",)), ("MV", "TT, TE, TB, EB, EE and MV", KEYS))
-    }
     return {
-        **both,
-        **estimators,
+        **_map_cases(size),
+        **_phi_cases(size),
         "noise": Case(
             f"responses and N0 of all five and MV, with cross terms, ℓ, L ≤ {size.lmax_noise}",
             {"lensrec": lambda: _noise(size), "pytempura": lambda: _pytempura(size)},
@@ -111,6 +88,53 @@ def cases(size: Size) -> dict[str, Case]:
     }
 
 
+def _map_cases(size: Size) -> dict[str, Case]:
+    rows = {}
+    for nside, lmax in size.maps:
+        for name, what, keep, epsilon, dtype in (
+            ("T", "T", 1, EPSILON, np.complex128),
+            ("TQU", "T, Q, U", 3, EPSILON, np.complex128),
+            ("TQU-single", "T, Q, U", 3, SINGLE_EPSILON, np.complex64),
+        ):
+            problem = Lens(size, nside, lmax, keep, epsilon, dtype)
+            rows[f"remap-{name}-{nside}"] = Case(
+                f"lensed {what} from alm, nside {nside}, ℓ ≤ {lmax}, ε = {epsilon:g}, "
+                f"{'single' if dtype is np.complex64 else 'double'}",
+                {
+                    "lensrec": partial(_remap, problem),
+                    "lenspyx": partial(_lenspyx, problem),
+                    "bare ducc0 transforms": partial(_bare_transforms, problem),
+                },
+                sample=lambda maps: np.asarray(maps)[:, ::101],
+                truth=partial(_remap, problem._replace(epsilon=FINEST, dtype=np.complex128)),
+                unlike=("bare ducc0 transforms",),
+            )
+    nside, lmax = size.maps[0]
+    problem = Lens(size, nside, lmax, 3, EPSILON, np.complex128)
+    rows["remap-skies"] = Case(
+        f"lensed T, Q, U of {SKIES} skies behind one φ, otherwise as above, nside {nside}",
+        {"lensrec": partial(_remap_skies, problem), "lenspyx, its deflection kept": partial(_lenspyx_skies, problem)},
+        sample=lambda maps: np.asarray(maps)[:, ::101],
+        truth=partial(_remap_skies, problem._replace(epsilon=FINEST)),
+    )
+    return rows
+
+
+def _phi_cases(size: Size) -> dict[str, Case]:
+    return {
+        f"phi-{name}-{nside}": Case(
+            f"φ̂ and Ω̂ from {title}, ℓ, L ≤ {lmax}",
+            {
+                "lensrec": partial(_estimate, size, lmax, keys),
+                f"one by one on HEALPix, nside {nside}": partial(_estimate_healpix, size, nside, lmax, keys),
+            },
+            sample=convergence,
+        )
+        for nside, lmax in size.phi
+        for name, title, keys in (("TT", "TT", ("TT",)), ("MV", "TT, TE, TB, EB, EE and MV", KEYS))
+    }
+
+
 def convergence(potentials: np.ndarray) -> np.ndarray:
     """κ and its curl counterpart, which the lowest L do not outweigh, for 10 ≤ L ≤ L_max/2.
 
@@ -121,55 +145,103 @@ def convergence(potentials: np.ndarray) -> np.ndarray:
     return scale_alm(potentials, np.where((ell >= 10) & (ell <= lmax / 2), ell * (ell + 1) / 2, 0.0))
 
 
-def _remap(size: Size, polarised: bool, epsilon: float) -> Run:
-    teb, phi = inputs.unlensed_sky(size)
-    teb = teb if polarised else teb[:1]
-    grid = healpix_grid(size.nside_map)
-    return lambda: remap_tp(teb, phi, grid, epsilon=epsilon)
+class Lens(NamedTuple):
+    """A sky to be lensed."""
+
+    size: Size
+    nside: int
+    lmax: int
+    keep: int
+    epsilon: float
+    dtype: type
+
+    def sky(self, sim: int = 0) -> tuple[np.ndarray, np.ndarray]:
+        """T, or T, E, B, in the precision asked for, and φ."""
+        teb, phi = inputs.unlensed_sky(self.size, self.lmax, sim)
+        return teb[: self.keep].astype(self.dtype), phi
+
+    def spin1(self, phi: np.ndarray) -> np.ndarray:
+        """√(L(L+1)) φ_LM."""
+        ell = np.arange(self.lmax + 1.0)
+        return scale_alm(phi, np.sqrt(ell * (ell + 1)))
 
 
-def _lenspyx(size: Size, polarised: bool) -> Run:
+def _remap(lens: Lens) -> Run:
+    teb, phi = lens.sky()
+    grid = healpix_grid(lens.nside)
+    return lambda: remap_tp(teb, phi, grid, epsilon=lens.epsilon)
+
+
+def _lenspyx(lens: Lens) -> Run:
     import lenspyx
 
-    teb, phi = inputs.unlensed_sky(size)
-    ell = np.arange(size.lmax_map + 1.0)
-    spin1 = scale_alm(phi, np.sqrt(ell * (ell + 1)))
-    geometry = ("healpix", {"nside": size.nside_map})
+    teb, phi = lens.sky()
+    spin1 = lens.spin1(phi)
+    geometry = ("healpix", {"nside": lens.nside})
     threads = thread_count()
 
     def run() -> list[np.ndarray]:
-        maps = lenspyx.alm2lenmap(
-            list(teb) if polarised else teb[0], spin1, geometry=geometry, epsilon=EPSILON, nthreads=threads
-        )
-        return list(maps) if polarised else [maps]
+        sky = list(teb) if lens.keep == 3 else teb[0]
+        maps = lenspyx.alm2lenmap(sky, spin1, geometry=geometry, epsilon=lens.epsilon, nthreads=threads)
+        return list(maps) if lens.keep == 3 else [maps]
 
     return run
 
 
-def _bare_transforms(size: Size, polarised: bool) -> Run:
+def _bare_transforms(lens: Lens) -> Run:
     """The transforms that lensing cannot do without: α by a spin-1 synthesis, then T, and Q and U, at given places."""
     import ducc0
 
-    teb, phi = inputs.unlensed_sky(size)
-    grid = healpix_grid(size.nside_map)
+    teb, phi = lens.sky()
+    grid = healpix_grid(lens.nside)
     positions, _ = deflected_positions(deflection(phi, grid), grid, rotation=False)
-    ell = np.arange(size.lmax_map + 1.0)
-    spin1 = np.stack([scale_alm(phi, np.sqrt(ell * (ell + 1))), np.zeros_like(phi)])
+    spin1 = np.stack([lens.spin1(phi), np.zeros_like(phi)])
     rings = {"theta": grid.theta, "nphi": grid.nphi, "phi0": grid.phi0, "ringstart": grid.ringstart}
-    common = {"lmax": size.lmax_map, "nthreads": thread_count()}
+    common = {"lmax": lens.lmax, "nthreads": thread_count()}
 
     def run() -> None:
         ducc0.sht.synthesis(alm=spin1, spin=1, **rings, **common)
-        ducc0.sht.synthesis_general(alm=teb[:1], spin=0, loc=positions, epsilon=EPSILON, **common)
-        if polarised:
-            ducc0.sht.synthesis_general(alm=teb[1:], spin=2, loc=positions, epsilon=EPSILON, **common)
+        ducc0.sht.synthesis_general(alm=teb[:1], spin=0, loc=positions, epsilon=lens.epsilon, **common)
+        if lens.keep == 3:
+            ducc0.sht.synthesis_general(alm=teb[1:], spin=2, loc=positions, epsilon=lens.epsilon, **common)
 
     return run
 
 
-def _estimate(size: Size, keys: tuple[str, ...]) -> Run:
-    lmax = size.lmax_phi
-    legs, norm, weights = _phi_inputs(size, keys)
+def _remap_skies(lens: Lens) -> Run:
+    skies = [lens.sky(sim)[0] for sim in range(SKIES)]
+    phi = lens.sky()[1]
+    grid = healpix_grid(lens.nside)
+
+    def run() -> np.ndarray:
+        field = deflection(phi, grid)
+        for teb in skies:
+            maps = remap_by(teb, field, grid, epsilon=lens.epsilon)
+        return maps
+
+    return run
+
+
+def _lenspyx_skies(lens: Lens) -> Run:
+    from lenspyx.lensing import get_geom
+    from lenspyx.remapping.deflection_028 import deflection as lenspyx_deflection
+
+    skies = [lens.sky(sim)[0] for sim in range(SKIES)]
+    spin1 = lens.spin1(lens.sky()[1])
+    geometry, threads = get_geom(("healpix", {"nside": lens.nside})), thread_count()
+
+    def run() -> np.ndarray:
+        field = lenspyx_deflection(geometry, spin1, None, epsilon=lens.epsilon, numthreads=threads)
+        for teb in skies:
+            temperature = field.gclm2lenmap(teb[0], None, 0, False)
+            maps = np.concatenate([np.atleast_2d(temperature), field.gclm2lenmap(teb[1:], None, 2, False)])
+        return maps
+
+    return run
+
+
+def _estimate(size: Size, lmax: int, keys: tuple[str, ...]) -> Run:
+    legs, norm, weights = _phi_inputs(size, lmax, keys)
     mixing, _ = minimum_variance_weights(norm)
 
     def run() -> np.ndarray:
@@ -178,20 +250,18 @@ def _estimate(size: Size, keys: tuple[str, ...]) -> Run:
     return run
 
 
-def _estimate_healpix(size: Size, keys: tuple[str, ...]) -> Run:
-    lmax = size.lmax_phi
-    legs, norm, weights = _phi_inputs(size, keys)
+def _estimate_healpix(size: Size, nside: int, lmax: int, keys: tuple[str, ...]) -> Run:
+    legs, norm, weights = _phi_inputs(size, lmax, keys)
     mixing, _ = minimum_variance_weights(norm)
 
     def run() -> np.ndarray:
-        return _phi({key: healpix_estimate(key, legs, weights, size.nside_phi, lmax) for key in keys}, norm, mixing)
+        return _phi({key: healpix_estimate(key, legs, weights, nside, lmax) for key in keys}, norm, mixing)
 
     return run
 
 
-def _phi_inputs(size: Size, keys: tuple[str, ...]) -> tuple:
+def _phi_inputs(size: Size, lmax: int, keys: tuple[str, ...]) -> tuple:
     """Filtered legs, the normalisation and the weights; they are the same for every sky, and not timed."""
-    lmax = size.lmax_phi
     weights, filt = inputs.weights(size, lmax), inputs.filters(size, lmax)
     legs = {field: filter_alm(alm, filt[field]) for field, alm in inputs.data_sky(size, lmax).items()}
     return legs, normalisation(keys, weights, weights, filt, inputs.totals(size, lmax), lmax), weights

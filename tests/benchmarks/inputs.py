@@ -24,27 +24,28 @@ class Size:
 
     Attributes
     ----------
-    nside_map, lmax_map : int
+    maps : tuple of (nside, lmax)
         Of the lensed maps.
-    nside_phi, lmax_phi : int
+    phi : tuple of (nside, lmax)
         HEALPix grid of the usual way to φ̂, and the highest multipole of its legs and of φ̂.
+    coupling : (nside, lmax)
+        Of a mask whose mode-coupling matrices are computed.
     lmax_noise, lmax_lensed : int
         Of responses and N0, and of lensed spectra.
     """
 
     name: str
-    nside_map: int
-    lmax_map: int
-    nside_phi: int
-    lmax_phi: int
+    maps: tuple[tuple[int, int], ...]
+    phi: tuple[tuple[int, int], ...]
+    coupling: tuple[int, int]
     lmax_noise: int
     lmax_lensed: int
 
 
 SIZES = {
-    "tiny": Size("tiny", 256, 500, 256, 500, 500, 1000),
-    "small": Size("small", 512, 1536, 512, 1000, 1500, 2000),
-    "full": Size("full", 1024, 3072, 1024, 2048, 3000, 4000),
+    "tiny": Size("tiny", ((256, 500),), ((256, 500),), (64, 128), 500, 1000),
+    "small": Size("small", ((512, 1536),), ((512, 1000),), (256, 512), 1500, 2000),
+    "full": Size("full", ((1024, 3072), (2048, 4024)), ((1024, 2048), (2048, 3000)), (1024, 2048), 3000, 5000),
 }
 
 
@@ -66,10 +67,10 @@ def theory(size: Size) -> TheorySpectra:
     return TheorySpectra(**groups)
 
 
-def unlensed_sky(size: Size) -> tuple[np.ndarray, np.ndarray]:
-    """Unlensed T, E, B (B is zero) and φ for the maps."""
+def unlensed_sky(size: Size, lmax: int, sim: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Unlensed T, E, B (B is zero) and φ."""
     spectra = theory(size)
-    return draw_primary(spectra.unlensed, spectra.potential, size.lmax_map, seed=SEED, sim=0)
+    return draw_primary(spectra.unlensed, spectra.potential, lmax, seed=SEED, sim=sim)
 
 
 def totals(size: Size, lmax: int) -> dict[str, np.ndarray]:
