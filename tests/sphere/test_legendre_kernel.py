@@ -9,10 +9,10 @@ import pytest
 from lensrec.sphere import legendre_device as device
 from tests.reference.cuda_blocks_on_host import HostModule
 from tests.reference.remap import spin_harmonics
+from tests.reference.spin_lambda import spin_lambda
 
 pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="no g++ to compile the kernels with")
 KINDS = [(0, 1), (1, 1), (1, 2), (2, 1), (2, 2), (3, 1), (3, 2)]
-SPIN_KINDS = [kind for kind in KINDS if kind[0]]
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +34,11 @@ def complex_noise(rng, *shape):
     return rng.standard_normal(shape) + 1j * rng.standard_normal(shape)
 
 
+def small_rings():
+    """Poles, equator, two pairs one of which is polar, and rings without a mirror image."""
+    return np.array([0.0, 0.3, 2.9, np.pi / 2, 1.1, np.pi - 0.3, 0.01, 1.9, np.pi - 0.01, np.pi])
+
+
 def both_syntheses(module, lmax, theta, mval, spin, components):
     """Of white coefficients: by the kernel and by ducc0, in units of the latter's rms."""
     mval = np.asarray(mval)
@@ -49,10 +54,9 @@ def both_syntheses(module, lmax, theta, mval, spin, components):
 
 @pytest.mark.parametrize(("spin", "components"), KINDS)
 def test_small_transforms_are_direct_sums(module, spin, components):
-    """Poles, equator, pairs and rings without a mirror image, every m; orders above and below the spin."""
+    """Every m, above and below the spin."""
     lmax = 12
-    theta = np.array([0.0, 0.3, 2.9, np.pi / 2, 1.1, np.pi - 0.3, 1.9, np.pi])
-    mval = np.arange(lmax + 1)
+    theta, mval = small_rings(), np.arange(lmax + 1)
     mstart, size = layout(lmax, mval)
     alm = complex_noise(np.random.default_rng(spin), components, size)
     rows = np.concatenate([alm, np.zeros_like(alm)])[:2]
@@ -74,8 +78,166 @@ def test_small_transforms_are_direct_sums(module, spin, components):
     np.testing.assert_allclose(got, expected[: len(got)], rtol=0, atol=5e-14)
 
 
+@pytest.mark.parametrize("spin", [-3, -2, -1, 0, 1, 2, 3])
+def test_explicit_sums_agree(spin):
+    """The two truths used here: eigenvectors of J_y, and the sum in many digits."""
+    for ell in (3, 4, 9):
+        expected = spin_harmonics(ell, spin, np.array([0.7]), np.zeros(1))[ell:, 0].real
+        got = [spin_lambda(ell, m, spin, 0.7) for m in range(ell + 1)]
+        np.testing.assert_allclose(got, expected, rtol=0, atol=2e-14)
+
+
 @pytest.mark.parametrize(("spin", "components"), KINDS)
-def test_synthesis_is_that_of_ducc0(module, spin, components):
-    theta = ducc0.misc.GL_thetas(2001)[100:-100:11]
-    got, expected = both_syntheses(module, 2000, theta, [0, 1, 2, 3, 4, 60, 700, 1900, 1999, 2000], spin, components)
+@pytest.mark.parametrize("lmax", [2000, 8000])
+def test_synthesis_is_that_of_ducc0(module, spin, components, lmax):
+    """Where sin θ > 0.2: nearer to the poles the rounding of cos θ costs ducc0 more than 1e-11."""
+    theta = ducc0.misc.GL_thetas(lmax + 1)
+    theta = theta[np.sin(theta) > 0.2][:: lmax // 80]
+    mval = [0, 1, 2, 3, 4, 60, lmax // 3, lmax - 100, lmax - 1, lmax]
+    got, expected = both_syntheses(module, lmax, theta, mval, spin, components)
     np.testing.assert_allclose(got, expected, rtol=0, atol=1e-11)
+
+
+@pytest.mark.parametrize("spin", [0, 1, 2, 3])
+def test_harmonics_next_to_the_poles_are_exact(module, spin):
+    """ℓ = 8000 from the first ring of nside 8192 to where the two recursions meet, north and south."""
+    lmax, mval = 8000, np.array([0, 2, 5, 300])
+    theta = np.array([1e-4, 0.03, 0.0999, 0.1003])
+    mstart, size = layout(lmax, mval)
+    gradient = np.zeros((1, size), complex)
+    gradient[0, mstart + lmax] = 1
+    orders = device.orders(lmax, spin, mval, np, module)
+    got = device.alm2leg(gradient, orders, device.rings(theta, np), np, module, mstart=mstart)
+    plus, minus = (np.array([[spin_lambda(lmax, int(m), s, t) for m in mval] for t in theta]) for s in (spin, -spin))
+    minus *= (-1) ** spin
+    expected = plus[None] if spin == 0 else np.stack([-(plus + minus) / 2, 0.5j * (plus - minus)])
+    # they reach 36 at the poles; 3e-14 of that for each of the recursions, 1e-12 for θ = 0.1 by the rounding of cos θ
+    np.testing.assert_allclose(got, expected, rtol=0, atol=1e-11)
+    # the mirror image has the same but for a sign
+    south = device.alm2leg(gradient, orders, device.rings(np.pi - theta, np), np, module, mstart=mstart)
+    # π − θ is rounded by 2e-16, and ℓ of that turns into 2e-12
+    np.testing.assert_allclose(np.abs(south), np.abs(got), rtol=0, atol=2e-10)
+
+
+@pytest.mark.parametrize(("spin", "components"), KINDS)
+@pytest.mark.parametrize("lmax", [2000, 8000])
+def test_adjoint_is_that_of_ducc0(module, spin, components, lmax):
+    theta = ducc0.misc.GL_thetas(lmax + 1)
+    theta = theta[np.sin(theta) > 0.2][:: lmax // 80]
+    mval = np.array([0, 2, 3, 60, lmax // 3, lmax - 1] if lmax == 2000 else [1, 4000, 7900])
+    mstart, size = layout(lmax, mval)
+    leg = complex_noise(np.random.default_rng(spin), 1 if spin == 0 else 2, len(theta), len(mval))
+    expected = np.zeros((components, size), complex)
+    args = {"mval": mval.astype(np.uint64), "mstart": mstart.astype(np.uint64), "mode": mode(spin, components)}
+    ducc0.sht.leg2alm(leg=leg, lmax=lmax, theta=theta, spin=spin, alm=expected, **args)
+    orders, rings = device.orders(lmax, spin, mval, np, module), device.rings(theta, np)
+    got = device.leg2alm(leg, orders, rings, np, module, gradient=components == 1, mstart=mstart, nalm=size)
+    rms = np.sqrt((np.abs(expected) ** 2).mean())
+    np.testing.assert_allclose(got, expected, rtol=0, atol=1e-11 * rms)
+
+
+@pytest.mark.parametrize(("spin", "components"), KINDS)
+def test_adjoint_is_the_transpose(module, spin, components):
+    """⟨A a, x⟩ = ⟨a, A† x⟩, on more rings than a block goes through at once, in no order, paired and not."""
+    lmax, rng = 40, np.random.default_rng(spin)
+    theta = rng.permutation(np.concatenate([np.linspace(0, np.pi, 2601), rng.uniform(0, np.pi, 300)]))
+    rings, orders = device.rings(theta, np), device.orders(lmax, spin, None, np, module)
+    alm = complex_noise(rng, components, (lmax + 1) * (lmax + 2) // 2)
+    leg = complex_noise(rng, 1 if spin == 0 else 2, len(theta), lmax + 1)
+    there = device.alm2leg(alm, orders, rings, np, module)
+    back = device.leg2alm(leg, orders, rings, np, module, gradient=components == 1)
+    left, right = np.vdot(leg, there), np.vdot(back, alm)
+    size = np.linalg.norm(leg) * np.linalg.norm(there)
+    assert abs(left - right) < 1e-13 * size
+    assert abs(left) > 1e-4 * size
+
+
+@pytest.mark.parametrize(("spin", "components"), KINDS)
+def test_single_precision_is_that_of_the_numbers_alone(module, spin, components):
+    """Read and written in single, computed in double: one rounding."""
+    lmax, theta, rng = 60, small_rings(), np.random.default_rng(spin)
+    orders, rings = device.orders(lmax, spin, None, np, module), device.rings(theta, np)
+    alm = complex_noise(rng, components, (lmax + 1) * (lmax + 2) // 2).astype(np.complex64)
+    leg = complex_noise(rng, 1 if spin == 0 else 2, len(theta), lmax + 1).astype(np.complex64)
+    options = {"gradient": components == 1}
+    for transform, numbers, extra in ((device.alm2leg, alm, {}), (device.leg2alm, leg, options)):
+        single = transform(numbers, orders, rings, np, module, **extra)
+        double = transform(numbers.astype(complex), orders, rings, np, module, **extra)
+        assert single.dtype == np.complex64
+        # the adjoint adds what the poles and what the rest give: two roundings of 6e-8
+        np.testing.assert_allclose(single, double, rtol=0, atol=1.5e-7 * np.abs(double).max())
+        assert np.abs(single - double).max() > 0
+
+
+@pytest.mark.parametrize(("spin", "components"), KINDS)
+def test_result_does_not_depend_on_the_order_of_threads(module, spin, components):
+    """As it would if the threads of a block did not wait for each other where they must."""
+    lmax, theta, rng = 300, np.linspace(0, np.pi, 301), np.random.default_rng(spin)
+    mval = np.array([0, 1, 5, 250])
+    mstart, size = layout(lmax, mval)
+    alm, leg = complex_noise(rng, components, size), complex_noise(rng, 1 if spin == 0 else 2, len(theta), 4)
+    results = []
+    for reverse in (False, True):
+        module.reverse_threads(reverse)
+        orders, rings = device.orders(lmax, spin, mval, np, module), device.rings(theta, np)
+        results.append(device.alm2leg(alm, orders, rings, np, module, mstart=mstart))
+        options = {"gradient": components == 1, "mstart": mstart, "nalm": size}
+        results.append(device.leg2alm(leg, orders, rings, np, module, **options))
+    module.reverse_threads(False)
+    np.testing.assert_array_equal(results[0], results[2])
+    np.testing.assert_array_equal(results[1], results[3])
+
+
+@pytest.mark.parametrize("theta", [0.002, 0.1, 0.4])
+@pytest.mark.parametrize("spin", [0, 2])
+def test_what_is_left_out_is_below_rounding(module, theta, spin):
+    """An order is left out where m exceeds ℓ sin θ by enough: the largest of its harmonics is below 1e-17 there."""
+    lmax = 4000
+    width = lmax * np.sin(theta)
+    first = int(width + spin + 13 * np.cbrt(width) + 25) + 1
+    for s in {spin, -spin}:
+        assert abs(spin_lambda(lmax, first, s, theta)) < 1e-17
+    # that is where the kernel draws the line: nothing there, something just before
+    mval = np.array([first - 1, first])
+    mstart, size = layout(lmax, mval)
+    alm = np.ones((1, size), complex)
+    orders, rings = device.orders(lmax, spin, mval, np, module), device.rings(np.array([theta]), np)
+    leg = device.alm2leg(1e200 * alm, orders, rings, np, module, mstart=mstart)
+    assert (leg[:, 0, 1] == 0).all()
+
+
+def test_rings_are_paired():
+    theta = np.array([2.0, 0.4, np.pi / 2, np.pi - 0.4, 1.5, np.pi - 0.4, np.pi, 0.4 + 1e-13])
+    cosine, sine, north, south = device.ring_pairs(theta)
+    pairs = set(zip(north.tolist(), south.tolist(), strict=True))
+    assert (1, 3) in pairs or (1, 5) in pairs
+    lonely = 5 if (1, 3) in pairs else 3
+    assert pairs == {(1, 8 - lonely), (-1, lonely), (2, -1), (4, -1), (-1, 6), (-1, 0), (7, -1)}
+    assert (np.diff(cosine) <= 0).all()
+    one = np.where(north >= 0, north, south)
+    np.testing.assert_array_equal(cosine, np.abs(np.cos(theta[one])))
+    np.testing.assert_array_equal(sine, np.sin(theta[one]))
+
+
+@pytest.mark.parametrize("nside", [1, 4, 64])
+def test_every_ring_of_a_grid_has_its_mirror_image(nside):
+    """HEALPix has 4 nside − 1 rings: 2 nside − 1 pairs and the equator."""
+    theta = ducc0.healpix.Healpix_Base(nside, "RING").sht_info()["theta"]
+    _, _, north, south = device.ring_pairs(theta)
+    assert len(north) == 2 * nside
+    assert (south >= 0).sum() == 2 * nside - 1
+
+
+def test_what_does_not_fit_is_refused(module):
+    rings = device.rings(np.array([0.5, 1.0]), np)
+    orders = device.orders(4, 2, None, np, module)
+    with pytest.raises(ValueError, match="between 0 and π"):
+        device.rings(np.array([0.5, 4.0]), np)
+    with pytest.raises(ValueError, match="between 0 and lmax = 4"):
+        device.orders(4, 0, np.array([5]), np, module)
+    with pytest.raises(ValueError, match="3 components"):
+        device.alm2leg(np.zeros((3, 15), complex), orders, rings, np, module)
+    with pytest.raises(ValueError, match="complex64 or complex128"):
+        device.alm2leg(np.zeros((2, 15)), orders, rings, np, module)
+    with pytest.raises(ValueError, match="leg of spin 2"):
+        device.leg2alm(np.zeros((1, 2, 5), complex), orders, rings, np, module)

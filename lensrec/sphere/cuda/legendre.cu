@@ -12,6 +12,14 @@
 // operations a step. At pi - theta, p and n change places and gain (-1)^{l + m + s}: a ring and its mirror image share
 // one recursion. Near the poles f_l0 falls to 1e-20000: a number is held as g 2^(512 scale), and one whose scale is
 // below zero is smaller than 2^-80 and counts as zero.
+//
+// Next to a pole the rounding of x alone costs l 1e-16 / theta of the angle l theta. There the kernels named "polar" use
+// y = 1 - x = 2 sin(theta / 2)^2 instead, and the solution h of the recursion at x = 1, known in closed form: f = h g
+// leaves g constant there, and d_l = h_l (g_l - g_{l-1}) no cancellation (as Reinsch's form of Clenshaw's sum has it):
+//     d_{l+1} = kappa_l d_l - y f_l / E_{l+1},   f_{l+1} = r_l f_l + d_{l+1},   r_l = h_{l+1} / h_l,
+// with M = max(m, s), k = min(m, s) with the sign of F, u = l + 1,
+//     kappa_l = (l - M)(l + k) / [l (2l + 1) E_{l+1}],
+//     r_l^2 = (2u + 1)(u + M)(u - k) / [(2u - 1)(u - M)(u + k)].
 
 constexpr int THREADS = 128;  // of a block
 constexpr int TILE = 128;     // multipoles whose coefficients are held in shared memory at a time
@@ -21,7 +29,7 @@ constexpr int PADDED = THREADS + 4;  // so that the threads that sum a row meet 
 
 constexpr double BIG = 1.157920892373162e77, STEP_DOWN = 7.458340731200207e-155;  // 2^256, 2^-512
 
-// One solution of the recursion; the even and the odd steps from l0 take turns.
+// One solution of the recursion: at even and at odd steps from l0, which take turns; in polar kernels f and d.
 struct Chain {
     double even, odd;
     int scale;
@@ -59,9 +67,35 @@ __device__ inline bool rescale(Chain& chain) {
     return ++chain.scale == 0;
 }
 
-// Two steps on: from multipole i (even) to i + 2, where `even` is g_i before and after.
-__device__ inline void step_to_odd(Chain& chain, double factor) { chain.odd = fma(factor, chain.even, -chain.odd); }
-__device__ inline void step_to_even(Chain& chain, double factor) { chain.even = fma(factor, chain.odd, -chain.even); }
+template <bool POLAR>
+__device__ inline double value_of(const Chain& chain, int odd) {
+    return !POLAR && odd ? chain.odd : chain.even;
+}
+
+// One step on, from an even or an odd multipole. `at` is its place in the block's table.
+template <bool SPIN, bool POLAR>
+__device__ inline void advance(Chain& p, Chain& n, const double* at, double x, int odd) {
+    if (POLAR) {
+        const double factor = at[0] * x;  // y / E
+        p.odd = fma(-factor, p.even, at[TILE] * p.odd);
+        p.even = fma(at[2 * TILE], p.even, p.odd);
+        if (SPIN) {
+            n.odd = fma(-factor, n.even, at[3 * TILE] * n.odd);
+            n.even = fma(at[4 * TILE], n.even, n.odd);
+        }
+        return;
+    }
+    const double shift = SPIN ? at[TILE] : 0.0, forward = fma(at[0], x, shift);  // p has F < 0
+    odd ? (p.even = fma(forward, p.odd, -p.even)) : (p.odd = fma(forward, p.even, -p.odd));
+    if (SPIN) {
+        const double backward = fma(at[0], x, -shift);
+        odd ? (n.even = fma(backward, n.odd, -n.even)) : (n.odd = fma(backward, n.even, -n.odd));
+    }
+}
+
+__device__ inline double coupling(double l, double m, double s) {  // E_l
+    return sqrt((l - m) * (l + m) * (l - s) * (l + s) / ((2.0 * l - 1.0) * (2.0 * l + 1.0))) / l;
+}
 
 // Whether every harmonic of order m up to lmax is below 1e-17 at this ring. Beyond its turning point m = l sin(theta)
 // a harmonic falls as exp(-(2 sqrt 2 / 3) d^1.5 / (l sin theta)^0.5), d = m - l sin(theta) (WKB; a spin shifts m by s).
@@ -88,21 +122,49 @@ struct Orders {
     long long nalm;           // length of a component
 };
 
-template <bool SPIN>
+// Numbers of a step in a block's table: alpha, alpha |F|; or 1/E, then kappa and r of p, and of n.
+template <bool SPIN, bool POLAR>
+constexpr int WIDTH = POLAR ? (SPIN ? 5 : 3) : (SPIN ? 2 : 1);
+
+// Fill the place of multipole l in the table; zeros above lmax.
+template <bool SPIN, bool POLAR>
+__device__ inline void fill(double* at, const Orders& o, int order, int l) {
+    for (int j = 0; j < WIDTH<SPIN, POLAR>; ++j) at[j * TILE] = 0.0;
+    if (l > o.lmax) return;
+    const int m = o.m[order], l0 = max(m, o.spin);
+    if (!POLAR) {
+        at[0] = o.alpha[o.row[order] + l - l0];
+        if (SPIN) at[TILE] = o.beta[o.row[order] + l - l0];
+        return;
+    }
+    const double M = l0, k = min(m, o.spin), here = l, u = l + 1.0, inverse = 1.0 / coupling(u, M, k);
+    const double common = l == 0 ? 0.0 : (here - M) * inverse / (here * (2.0 * here + 1.0));
+    const double growth = (2.0 * u + 1.0) * (u + M) / ((2.0 * u - 1.0) * (u - M));
+    at[0] = inverse;
+    at[TILE] = common * (here - k);
+    at[2 * TILE] = sqrt(growth * (u + k) / (u - k));
+    if (SPIN) {
+        at[3 * TILE] = common * (here + k);
+        at[4 * TILE] = sqrt(growth * (u - k) / (u + k));
+    }
+}
+
+template <bool SPIN, bool POLAR>
 __device__ inline void start_pair(const Orders& o, int order, const Rings& rings, int pair, Chain& p, Chain& n,
-                                  double& x) {
+                                  double& x) {  // x becomes y in polar kernels
     const int m = o.m[order], k = min(m, o.spin), power = max(m, o.spin) - k;
     if (pair >= rings.npair) {  // no such pair: a chain of zeros
         x = 0.0;
         p = n = {0.0, 0.0, -1};
         return;
     }
-    x = rings.cosine[pair];
-    const double sine = rings.sine[pair], prefactor = o.start[order];
-    p = start_chain(prefactor, sine, power, sine * sine / (1.0 + x), k);
+    const double cosine = rings.cosine[pair], sine = rings.sine[pair], prefactor = o.start[order];
+    const double y = sine * sine / (1.0 + cosine);
+    x = POLAR ? y : cosine;
+    p = start_chain(prefactor, sine, power, y, k);
     // (-1)^s (-s)lambda starts with (-1)^(m + s) where m >= s, and with 1 below
     const bool flip = SPIN && (m >= o.spin ? (o.spin & 1) : (m & 1));
-    if (SPIN) n = start_chain(flip ? -prefactor : prefactor, sine, power, 1.0 + x, k);
+    if (SPIN) n = start_chain(flip ? -prefactor : prefactor, sine, power, 1.0 + cosine, k);
 }
 
 __device__ inline double signed_unit(int parity) { return parity & 1 ? -1.0 : 1.0; }
@@ -120,21 +182,20 @@ __device__ inline void add(double& re, double& im, double value, double a, doubl
 }
 
 // SPAN multipoles of K pairs. ACTIVE: 0, no chain has come to life; 1, some have; 2, all have.
-template <bool SPIN, bool CURL, int K, int ACTIVE>
-__device__ inline void synthesise_span(const double* alpha, const double* beta, const double* coefficient,
-                                       const double* x, Chain* p, Chain* n, Sums<SPIN>* sums) {
+template <bool SPIN, bool CURL, bool POLAR, int K, int ACTIVE>
+__device__ inline void synthesise_span(const double* table, const double* coefficient, const double* x, Chain* p, Chain* n,
+                                       Sums<SPIN>* sums) {
 #pragma unroll 2
     for (int i = 0; i < SPAN; i += 2) {
 #pragma unroll
         for (int odd = 0; odd < 2; ++odd) {
-            const double a = alpha[i + odd], b = SPIN ? beta[i + odd] : 0.0;
             const double c0 = coefficient[i + odd], c1 = coefficient[TILE + i + odd];
             const double c2 = CURL ? coefficient[2 * TILE + i + odd] : 0.0;
             const double c3 = CURL ? coefficient[3 * TILE + i + odd] : 0.0;
 #pragma unroll
             for (int k = 0; k < K; ++k) {
                 if (ACTIVE) {
-                    double here = odd ? p[k].odd : p[k].even, there = SPIN ? (odd ? n[k].odd : n[k].even) : 0.0;
+                    double here = value_of<POLAR>(p[k], odd), there = SPIN ? value_of<POLAR>(n[k], odd) : 0.0;
                     if (ACTIVE == 1) {
                         here = p[k].live() ? here : 0.0;
                         if (SPIN) there = n[k].live() ? there : 0.0;
@@ -149,13 +210,7 @@ __device__ inline void synthesise_span(const double* alpha, const double* beta, 
                         if (SPIN) add(sums[k].re[2 + odd], sums[k].im[2 + odd], there, c0, c1);
                     }
                 }
-                // p has F < 0, n has F > 0
-                const double forward = SPIN ? fma(a, x[k], b) : a * x[k];
-                odd ? step_to_even(p[k], forward) : step_to_odd(p[k], forward);
-                if (SPIN) {
-                    const double backward = fma(a, x[k], -b);
-                    odd ? step_to_even(n[k], backward) : step_to_odd(n[k], backward);
-                }
+                advance<SPIN, POLAR>(p[k], n[k], table + i + odd, x[k], odd);
             }
         }
     }
@@ -170,9 +225,9 @@ __device__ inline Complex make(double re, double im) {
 }
 
 // A block has one order m and THREADS * K neighbouring pairs of rings.
-template <bool SPIN, bool CURL, class Complex, int K>
+template <bool SPIN, bool CURL, bool POLAR, class Complex, int K>
 __device__ inline void synthesise(const Orders& o, const Rings& rings, const Complex* alm, Complex* leg) {
-    __shared__ double alpha[TILE], beta[TILE], coefficient[(CURL ? 4 : 2) * TILE];
+    __shared__ double table[WIDTH<SPIN, POLAR> * TILE], coefficient[(CURL ? 4 : 2) * TILE];
     const int order = blockIdx.x, m = o.m[order], first = blockIdx.y * THREADS * K, thread = threadIdx.x;
     const int l0 = max(m, o.spin), steps = o.lmax - l0 + 1;
     const int last = min(first + THREADS * K, rings.npair) - 1;  // the nearest to the equator
@@ -183,17 +238,16 @@ __device__ inline void synthesise(const Orders& o, const Rings& rings, const Com
     Sums<SPIN> sums[K];
 #pragma unroll
     for (int k = 0; k < K; ++k) {
-        start_pair<SPIN>(o, order, rings, first + k * THREADS + thread, p[k], n[k], x[k]);
+        start_pair<SPIN, POLAR>(o, order, rings, first + k * THREADS + thread, p[k], n[k], x[k]);
         for (int j = 0; j < (SPIN ? 4 : 2); ++j) sums[k].re[j] = sums[k].im[j] = 0.0;
     }
     for (int begin = 0; begin < (nothing ? 0 : steps); begin += TILE) {
         __syncthreads();
         const int i = begin + thread;
         const bool inside = i < steps;
-        const double norm = inside ? o.norm[o.row[order] + i] : 0.0;
+        const double norm = POLAR ? 1.0 : inside ? o.norm[o.row[order] + i] : 0.0;
         const Complex g = inside ? alm[o.mstart[order] + l0 + i] : make<Complex>(0.0, 0.0);
-        alpha[thread] = inside ? o.alpha[o.row[order] + i] : 0.0;
-        if (SPIN) beta[thread] = inside ? o.beta[o.row[order] + i] : 0.0;
+        fill<SPIN, POLAR>(table + thread, o, order, l0 + i);
         if (CURL) {
             const Complex c = inside ? alm[o.nalm + o.mstart[order] + l0 + i] : make<Complex>(0.0, 0.0);
             coefficient[thread] = norm * (double(g.x) - c.y);
@@ -216,11 +270,11 @@ __device__ inline void synthesise(const Orders& o, const Rings& rings, const Com
                 all &= p[k].live() && (!SPIN || n[k].live());
             }
             if (all)
-                synthesise_span<SPIN, CURL, K, 2>(alpha + j, beta + j, coefficient + j, x, p, n, sums);
+                synthesise_span<SPIN, CURL, POLAR, K, 2>(table + j, coefficient + j, x, p, n, sums);
             else if (some)
-                synthesise_span<SPIN, CURL, K, 1>(alpha + j, beta + j, coefficient + j, x, p, n, sums);
+                synthesise_span<SPIN, CURL, POLAR, K, 1>(table + j, coefficient + j, x, p, n, sums);
             else
-                synthesise_span<SPIN, CURL, K, 0>(alpha + j, beta + j, coefficient + j, x, p, n, sums);
+                synthesise_span<SPIN, CURL, POLAR, K, 0>(table + j, coefficient + j, x, p, n, sums);
         }
     }
     const double mirror = signed_unit(l0 + m + o.spin);
@@ -293,10 +347,10 @@ __device__ inline void load_weights(const Orders& o, int order, const Rings& rin
 
 // One order m a block, which goes through the rings in groups and adds to a_lm: no two blocks write to one place, and
 // sums come out the same each time.
-template <bool SPIN, bool CURL, class Complex, int K>
+template <bool SPIN, bool CURL, bool POLAR, class Complex, int K>
 __device__ inline void transpose(const Orders& o, const Rings& rings, const Complex* leg, Complex* alm) {
     constexpr int VALUES = CURL ? 4 : 2, LENGTH = ROWS / VALUES;  // sums at one l; multipoles that are summed together
-    __shared__ double alpha[TILE], beta[TILE], part[ROWS * PADDED], quarter[THREADS];
+    __shared__ double table[WIDTH<SPIN, POLAR> * TILE], part[ROWS * PADDED], quarter[THREADS];
     const int order = blockIdx.x, m = o.m[order], thread = threadIdx.x;
     const int l0 = max(m, o.spin), steps = o.lmax - l0 + 1;
 
@@ -309,16 +363,14 @@ __device__ inline void transpose(const Orders& o, const Rings& rings, const Comp
 #pragma unroll
         for (int k = 0; k < K; ++k) {
             const int pair = first + k * THREADS + thread;
-            start_pair<SPIN>(o, order, rings, pair, p[k], n[k], x[k]);
+            start_pair<SPIN, POLAR>(o, order, rings, pair, p[k], n[k], x[k]);
             for (int j = 0; j < (SPIN ? 4 : 2); ++j) weights[k].re[j] = weights[k].im[j] = 0.0;
             if (p[k].live()) load_weights<SPIN, CURL>(o, order, rings, pair, leg, 0, weights[k]);
             if (SPIN && n[k].live()) load_weights<SPIN, CURL>(o, order, rings, pair, leg, 1, weights[k]);
         }
         for (int begin = 0; begin < steps; begin += TILE) {
             __syncthreads();
-            const bool inside = begin + thread < steps;
-            alpha[thread] = inside ? o.alpha[o.row[order] + begin + thread] : 0.0;
-            if (SPIN) beta[thread] = inside ? o.beta[o.row[order] + begin + thread] : 0.0;
+            fill<SPIN, POLAR>(table + thread, o, order, l0 + begin + thread);
             const int end = min(TILE, steps - begin);
             for (int j = 0; j < end; j += LENGTH) {
                 bool some = false;
@@ -334,13 +386,12 @@ __device__ inline void transpose(const Orders& o, const Rings& rings, const Comp
                 for (int i = 0; i < LENGTH; i += 2) {
 #pragma unroll
                     for (int odd = 0; odd < 2; ++odd) {
-                        const double a = alpha[j + i + odd], b = SPIN ? beta[j + i + odd] : 0.0;
                         double sum[4] = {0.0, 0.0, 0.0, 0.0};
 #pragma unroll
                         for (int k = 0; k < K; ++k) {
                             const Weights<SPIN>& w = weights[k];
-                            const double here = odd ? p[k].odd : p[k].even;
-                            const double there = SPIN ? (odd ? n[k].odd : n[k].even) : 0.0;
+                            const double here = value_of<POLAR>(p[k], odd);
+                            const double there = SPIN ? value_of<POLAR>(n[k], odd) : 0.0;
                             if (CURL) {  // sum[0], [1]: p in the north, n in the south
                                 add(sum[0], sum[1], here, w.re[0], w.im[0]);
                                 add(sum[0], sum[1], odd ? -there : there, w.re[3], w.im[3]);
@@ -350,12 +401,7 @@ __device__ inline void transpose(const Orders& o, const Rings& rings, const Comp
                                 add(sum[0], sum[1], here, w.re[odd], w.im[odd]);
                                 if (SPIN) add(sum[0], sum[1], there, w.re[2 + odd], w.im[2 + odd]);
                             }
-                            const double forward = SPIN ? fma(a, x[k], b) : a * x[k];
-                            odd ? step_to_even(p[k], forward) : step_to_odd(p[k], forward);
-                            if (SPIN) {
-                                const double backward = fma(a, x[k], -b);
-                                odd ? step_to_even(n[k], backward) : step_to_odd(n[k], backward);
-                            }
+                            advance<SPIN, POLAR>(p[k], n[k], table + j + i + odd, x[k], odd);
                         }
                         if (active)
                             for (int v = 0; v < VALUES; ++v) part[((i + odd) * VALUES + v) * PADDED + thread] = sum[v];
@@ -373,7 +419,7 @@ __device__ inline void transpose(const Orders& o, const Rings& rings, const Comp
                 double value[4];
                 for (int v = 0; v < VALUES; ++v) {
                     const double* q = quarter + (thread * VALUES + v) * 4;
-                    value[v] = ((q[0] + q[1]) + (q[2] + q[3])) * o.norm[o.row[order] + i];
+                    value[v] = (POLAR ? 1.0 : o.norm[o.row[order] + i]) * ((q[0] + q[1]) + (q[2] + q[3]));
                 }
                 Complex* out = alm + o.mstart[order] + l0 + i;
                 if (CURL) {
@@ -392,30 +438,44 @@ __device__ inline void transpose(const Orders& o, const Rings& rings, const Comp
     int lmax, int spin, int count, const int *m, const double *start, const long long *row, const double *alpha,     \
         const double *beta, const double *norm, const long long *mstart, long long nalm
 #define RINGS int npair, int nring, const double *cosine, const double *sine, const int *north, const int *south
-#define SYNTHESIS(NAME, SPIN, CURL, COMPLEX, K)                                                                      \
+#define SYNTHESIS(NAME, SPIN, CURL, POLAR, COMPLEX, K)                                                               \
     extern "C" __global__ void __launch_bounds__(THREADS) NAME(ORDERS, RINGS, const COMPLEX* alm, COMPLEX* leg) {    \
-        synthesise<SPIN, CURL, COMPLEX, K>({lmax, spin, count, m, start, row, alpha, beta, norm, mstart, nalm},      \
-                                           {npair, nring, cosine, sine, north, south}, alm, leg);                    \
+        synthesise<SPIN, CURL, POLAR, COMPLEX, K>(                                                                   \
+            {lmax, spin, count, m, start, row, alpha, beta, norm, mstart, nalm},                                     \
+            {npair, nring, cosine, sine, north, south}, alm, leg);                                                   \
     }
-
-#define ADJOINT(NAME, SPIN, CURL, COMPLEX, K)                                                                        \
+#define ADJOINT(NAME, SPIN, CURL, POLAR, COMPLEX, K)                                                                 \
     extern "C" __global__ void __launch_bounds__(THREADS) NAME(ORDERS, RINGS, const COMPLEX* leg, COMPLEX* alm) {    \
-        transpose<SPIN, CURL, COMPLEX, K>({lmax, spin, count, m, start, row, alpha, beta, norm, mstart, nalm},       \
-                                          {npair, nring, cosine, sine, north, south}, leg, alm);                     \
+        transpose<SPIN, CURL, POLAR, COMPLEX, K>(                                                                    \
+            {lmax, spin, count, m, start, row, alpha, beta, norm, mstart, nalm},                                     \
+            {npair, nring, cosine, sine, north, south}, leg, alm);                                                   \
     }
 
-SYNTHESIS(synthesis_scalar_double, false, false, double2, 4)
-SYNTHESIS(synthesis_scalar_float, false, false, float2, 4)
-SYNTHESIS(synthesis_gradient_double, true, false, double2, 2)
-SYNTHESIS(synthesis_gradient_float, true, false, float2, 2)
-SYNTHESIS(synthesis_spin_double, true, true, double2, 2)
-SYNTHESIS(synthesis_spin_float, true, true, float2, 2)
-ADJOINT(adjoint_scalar_double, false, false, double2, 8)
-ADJOINT(adjoint_scalar_float, false, false, float2, 8)
-ADJOINT(adjoint_gradient_double, true, false, double2, 4)
-ADJOINT(adjoint_gradient_float, true, false, float2, 4)
-ADJOINT(adjoint_spin_double, true, true, double2, 4)
-ADJOINT(adjoint_spin_float, true, true, float2, 4)
+// The last argument: pairs of rings that a thread carries, as many as registers allow.
+SYNTHESIS(synthesis_scalar_ordinary_double, false, false, false, double2, 4)
+SYNTHESIS(synthesis_scalar_ordinary_float, false, false, false, float2, 4)
+SYNTHESIS(synthesis_scalar_polar_double, false, false, true, double2, 4)
+SYNTHESIS(synthesis_scalar_polar_float, false, false, true, float2, 4)
+SYNTHESIS(synthesis_gradient_ordinary_double, true, false, false, double2, 2)
+SYNTHESIS(synthesis_gradient_ordinary_float, true, false, false, float2, 2)
+SYNTHESIS(synthesis_gradient_polar_double, true, false, true, double2, 2)
+SYNTHESIS(synthesis_gradient_polar_float, true, false, true, float2, 2)
+SYNTHESIS(synthesis_spin_ordinary_double, true, true, false, double2, 2)
+SYNTHESIS(synthesis_spin_ordinary_float, true, true, false, float2, 2)
+SYNTHESIS(synthesis_spin_polar_double, true, true, true, double2, 2)
+SYNTHESIS(synthesis_spin_polar_float, true, true, true, float2, 2)
+ADJOINT(adjoint_scalar_ordinary_double, false, false, false, double2, 8)
+ADJOINT(adjoint_scalar_ordinary_float, false, false, false, float2, 8)
+ADJOINT(adjoint_scalar_polar_double, false, false, true, double2, 8)
+ADJOINT(adjoint_scalar_polar_float, false, false, true, float2, 8)
+ADJOINT(adjoint_gradient_ordinary_double, true, false, false, double2, 4)
+ADJOINT(adjoint_gradient_ordinary_float, true, false, false, float2, 4)
+ADJOINT(adjoint_gradient_polar_double, true, false, true, double2, 4)
+ADJOINT(adjoint_gradient_polar_float, true, false, true, float2, 4)
+ADJOINT(adjoint_spin_ordinary_double, true, true, false, double2, 4)
+ADJOINT(adjoint_spin_ordinary_float, true, true, false, float2, 4)
+ADJOINT(adjoint_spin_polar_double, true, true, true, double2, 4)
+ADJOINT(adjoint_spin_polar_float, true, true, true, float2, 4)
 
 // The tables of the recursion, one thread an order.
 extern "C" __global__ void recursion_tables(int lmax, int spin, int count, const int* m, const long long* row,
@@ -428,7 +488,7 @@ extern "C" __global__ void recursion_tables(int lmax, int spin, int count, const
     double before = 1.0, here = 1.0, below = 1.0;  // c_{l-1}, c_l, E_l; nothing comes before l0
     for (int l = l0; l <= lmax; ++l) {
         const double u = l + 1.0;
-        const double above = sqrt((u - mm) * (u + mm) * (u - s) * (u + s) / ((2.0 * u - 1.0) * (2.0 * u + 1.0))) / u;
+        const double above = coupling(u, mm, s);
         const double next = l == l0 ? 1.0 : before * below / above;
         const double factor = here / (above * next);
         alpha[at + l - l0] = factor;
