@@ -90,7 +90,8 @@ class Backend:
 
     def to_device(self, array: NDArray) -> Any:
         """A numpy array as an array of this backend, contiguous; itself where it is one."""
-        return self.xp.ascontiguousarray(self.xp.asarray(array))
+        with self.active():
+            return self.xp.ascontiguousarray(self.xp.asarray(array))
 
     def to_host(self, array: Any) -> NDArray:
         """An array of this backend as a numpy one; itself where it is one."""

@@ -30,6 +30,9 @@ Out = Annotated[Path, typer.Option("--out", metavar="RUN", help="Run directory; 
 Set = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Another value for a key, e.g. sky.nside=1024.")
 ]
+Where = Annotated[
+    str | None, typer.Option("--backend", metavar="NAME", help="auto, numpy or cupy: where skies are lensed.")
+]
 Threads = Annotated[int, typer.Option(min=0, help="Threads to use; 0 for all there are.")]
 
 
@@ -72,12 +75,13 @@ def simulate(
     recipe: Annotated[str, typer.Argument(help="A YAML file, or a name such as quickstart.")],
     out: Out,
     set_: Set = None,
+    backend: Where = None,
     threads: Threads = 0,
 ) -> None:
     """Draw skies, lens them, and observe them with beam, noise and mask."""
     from lensrec.recipe import Recipe
 
-    checked = Recipe.load(recipe, set_ or ())
+    checked = Recipe.load(recipe, _where(set_, backend))
     with _run(out, checked, threads) as (run, progress):
         _simulate(run, progress)
     typer.echo(f"{out}: {checked.sky.n_sims} simulated")
@@ -103,18 +107,22 @@ def reconstruct(
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of those skies.")] = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="RUN", help="Run directory for a map.")] = None,
     set_: Set = None,
+    backend: Where = None,
     threads: Threads = 0,
 ) -> None:
     """Reconstruct the lensing potential from a run's skies, or from a map that lensrec did not make."""
     if (run is None) == (map_ is None):
         raise typer.BadParameter("give a run directory or --map, one of the two")
+    overrides = _where(set_, backend)
+    if backend == "cupy":
+        raise ValueError("--backend cupy: reconstruction is not on a device yet; --backend auto or numpy")
     if run is not None:
         named = {"mask": mask, "fwhm": fwhm, "noise": noise, "noise-p": noise_p, "lmax": lmax, "lmin": lmin}
         named |= {"estimators": estimators, "unit": unit, "ordering": ordering, "apodise": apodise, "seed": seed}
         named |= {"polconv": polconv, "mean-field-sims": mean_field_sims, "out": out}
         if extra := [f"--{key}" for key, value in named.items() if value is not None]:
             raise typer.BadParameter(f"{', '.join(extra)}: only with --map; a run has its recipe, see --set")
-        _reconstruct_run(run, set_ or [], threads)
+        _reconstruct_run(run, overrides, threads)
         typer.echo(f"{run}: reconstructed, pictures in {run / 'pictures'}")
         return
     assert map_ is not None
@@ -130,7 +138,7 @@ def reconstruct(
         "reconstruction": {**multipoles, "estimators": estimators, "mean_field_sims": mean_field_sims},
     }
     reading = {"unit": unit, "ordering": ordering, "polconv": polconv}
-    _reconstruct_map(map_, _said(settings), set_ or [], out, reading, threads)
+    _reconstruct_map(map_, _said(settings), overrides, out, reading, threads)
     typer.echo(f"{out}: reconstructed, pictures in {out / 'pictures'}")
     _say_amplitude(out / "recon" / "data" / "amplitude.json")
 
@@ -140,13 +148,14 @@ def run(
     pipeline: Annotated[str, typer.Argument(help="A YAML file, or a name such as quickstart.")],
     out: Out,
     set_: Set = None,
+    backend: Where = None,
     threads: Threads = 0,
 ) -> None:
     """Go through all stages of a pipeline, in order."""
     from lensrec.recipe import PipelineRecipe
 
     plan = PipelineRecipe.load(pipeline)
-    recipe = plan.sky_recipe(set_ or ())
+    recipe = plan.sky_recipe(_where(set_, backend))
     steps: dict[str, Callable[[RunDir, Progress], None]]
     steps = {"simulate": _simulate, "reconstruct": _reconstruct, "view": _view}
     with _run(out, recipe, threads) as (folder, progress):
@@ -195,6 +204,11 @@ def info() -> None:
     typer.echo(f"{'threads':10} {thread_count()}")
     typer.echo(f"{'recipes':10} {', '.join(shipped_recipes('sims'))}")
     typer.echo(f"{'pipelines':10} {', '.join(shipped_recipes('pipelines'))}")
+
+
+def _where(overrides: list[str] | None, backend: str | None) -> list[str]:
+    """What --set says, and --backend."""
+    return [*(overrides or []), *([] if backend is None else [f"compute.backend={backend}"])]
 
 
 def _simulate(run: "RunDir", progress: "Progress") -> None:

@@ -217,6 +217,12 @@ class Reconstruction(_Section):
         return out
 
 
+class Compute(_Section):
+    """Where the work is done; results agree to sky.epsilon, whichever it is."""
+
+    backend: Literal["auto", "numpy", "cupy"] = "auto"  # auto: a CUDA device if there is one that has the memory
+
+
 def _even_edges(low: int, high: int, n_bins: int) -> tuple[int, ...]:
     a, b = sqrt(low), sqrt(high + 1)
     return tuple(round((a + (b - a) * i / n_bins) ** 2) for i in range(n_bins + 1))
@@ -235,6 +241,7 @@ class Recipe(_Section):
     instrument: Instrument = Instrument()
     mask: Mask = Mask()
     reconstruction: Reconstruction = Field(default_factory=Reconstruction)
+    compute: Compute = Compute()
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
@@ -302,9 +309,13 @@ class Recipe(_Section):
         return hashlib.sha256(json.dumps(self.flat(), sort_keys=True).encode()).hexdigest()
 
     def differences(self, other: "Recipe") -> list[str]:
-        """A line for each key with another value in `other`: "sky.nside: 512 -> 1024"."""
+        """A line for each key with another value in `other`: "sky.nside: 512 -> 1024"; where it is computed aside."""
         mine, theirs = self.flat(), other.flat()
-        return [f"{k}: {v!r} -> {theirs.get(k)!r}" for k, v in mine.items() if v != theirs.get(k)]
+        return [
+            f"{k}: {v!r} -> {theirs.get(k)!r}"
+            for k, v in mine.items()
+            if v != theirs.get(k) and not k.startswith("compute.")
+        ]
 
 
 class PipelineRecipe(_Section):

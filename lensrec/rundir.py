@@ -111,7 +111,7 @@ def create_run(
         resumed = [*before.get("resumed", []), {"time": _now(), "command": list(command)}]
         record = {**before, "resumed": resumed, "recipe_sha256": recipe.sha256()}
         write_json(folder / "provenance.json", record)
-        if grown:
+        if run.recipe != recipe:
             _write_text(folder / "recipe.yaml", recipe.dump())
         return RunDir(folder, recipe)
     if recipe.mask.file is not None and not recipe.mask.file.is_file():
@@ -144,18 +144,20 @@ def open_run(path: str | Path) -> RunDir:
 def amend_run(run: RunDir, recipe: Recipe) -> RunDir:
     """The same run with other reconstruction keys, which may change as long as nothing has been reconstructed.
 
+    Where it is computed may change at any time.
+
     Raises
     ------
     RunError
         If other keys differ, or products in recon/ came from the old ones.
     """
-    changed = run.recipe.differences(recipe)
-    if not changed:
+    if run.recipe == recipe:
         return run
+    changed = run.recipe.differences(recipe)
     fixed = [line for line in changed if not line.startswith("reconstruction.")]
     recon = run.path / "recon"
     made = recon.is_dir() and any(p.is_file() and not p.name.startswith(".") for p in recon.rglob("*"))
-    if fixed or made:
+    if changed and (fixed or made):
         reason = "its skies were made" if fixed else f"{recon} was made"
         raise RunError(f"{run.path}: {reason} with other values ({'; '.join(fixed or changed)}); give another run")
     write_json(run.path / "provenance.json", {**_provenance(run.path), "recipe_sha256": recipe.sha256()})
@@ -173,6 +175,14 @@ def provenance(recipe: Recipe, command: Sequence[str] = ()) -> dict[str, Any]:
         "command": list(command) or list(sys.argv),
         "recipe_sha256": recipe.sha256(),
     }
+
+
+def record_backend(run: RunDir, stage: str, about: str) -> None:
+    """Leave in the provenance where a stage was computed."""
+    before = _provenance(run.path)
+    backends = {**before.get("backends", {}), stage: about}
+    if backends != before.get("backends"):
+        write_json(run.path / "provenance.json", {**before, "backends": backends})
 
 
 def package_versions() -> dict[str, str]:

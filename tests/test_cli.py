@@ -109,6 +109,23 @@ def test_threads_reach_the_transforms(lensrec: Run, stages: list, recipe_file: P
     assert thread_count() == 3
 
 
+def test_backend_reaches_the_recipe_and_may_change(
+    lensrec: Run, stages: list, recipe_file: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    for name in ("auto", "numpy"):
+        assert lensrec("simulate", recipe_file, "--out", run, "--backend", name)[0] == 0
+        assert open_run(run).recipe.compute.backend == name
+    assert lensrec("reconstruct", run, "--backend", "auto")[0] == 0
+    assert stages[-1][1].recipe.compute.backend == "auto"
+    status, _, err = lensrec("simulate", recipe_file, "--out", run, "--backend", "cuda")
+    assert (status, err.count("\n")) == (1, 1)
+    assert "compute.backend: 'cuda' will not do; one of 'auto', 'numpy' or 'cupy'" in err
+    status, _, err = lensrec("reconstruct", run, "--backend", "cupy")
+    assert (status, err.count("\n")) == (1, 1)
+    assert "reconstruction is not on a device yet" in err
+
+
 def test_reconstruct_takes_a_run(lensrec: Run, stages: list, recipe_file: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     lensrec("simulate", recipe_file, "--out", out)

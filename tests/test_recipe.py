@@ -203,7 +203,11 @@ MISTAKES = [
     ({"sky": {"nsdie": 8}}, "sky.nsdie", "unknown key; did you mean sky.nside?"),
     ({"nside": 8}, "nside", "unknown key; did you mean sky.nside?"),
     ({"cosmology": {"h0": 70}}, "cosmology.h0", "unknown key; did you mean cosmology.H0?"),
-    ({"quux": 8}, "quux", "unknown key; there are name, description, cosmology, sky, instrument, mask, reconstruction"),
+    (
+        {"quux": 8},
+        "quux",
+        "unknown key; there are name, description, cosmology, sky, instrument, mask, reconstruction, compute",
+    ),
     (
         {"mask": {"quux": 8}},
         "mask.quux",

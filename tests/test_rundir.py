@@ -11,7 +11,7 @@ import pytest
 
 from lensrec import rundir
 from lensrec.recipe import Recipe
-from lensrec.rundir import RunError, amend_run, create_run, locked, open_run
+from lensrec.rundir import RunError, amend_run, create_run, locked, open_run, record_backend
 
 
 def recipe(**sky: object) -> Recipe:
@@ -90,6 +90,20 @@ def test_a_run_may_be_given_more_skies_and_nothing_else(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"sky\.seed: 0 -> 1"):
         create_run(tmp_path, asked(n_sims=6, seed=1))
     assert open_run(tmp_path).recipe.sky.n_sims == 5
+
+
+def test_where_it_is_computed_may_change_at_any_time(tmp_path: Path) -> None:
+    run = create_run(tmp_path / "run", recipe())
+    elsewhere = Recipe.model_validate({"sky": {"nside": 64}, "compute": {"backend": "numpy"}})
+    assert create_run(run.path, elsewhere).recipe == elsewhere == open_run(run.path).recipe
+    run.recon(0, "made.json").parent.mkdir(parents=True)
+    run.recon(0, "made.json").write_text("{}")
+    assert amend_run(open_run(run.path), recipe()).recipe == recipe() == open_run(run.path).recipe
+    record_backend(run, "simulate", "numpy")
+    record_backend(run, "reconstruct", "cupy on a device")
+    record = json.loads((run.path / "provenance.json").read_text())
+    assert record["backends"] == {"simulate": "numpy", "reconstruct": "cupy on a device"}
+    assert record["recipe_sha256"] == recipe().sha256()
 
 
 def test_a_run_killed_before_its_recipe_was_written_begins_anew(tmp_path: Path) -> None:

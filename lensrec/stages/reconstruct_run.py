@@ -19,6 +19,7 @@ from lensrec.rundir import (
     create_run,
     read_table,
     read_theory,
+    record_backend,
     write_json,
     write_response,
     write_table,
@@ -31,6 +32,7 @@ from lensrec.stages.reconstruct import Reconstruction, phi_bandpowers, reconstru
 from lensrec.stages.setting import Setting, observed_totals, optics_of, setting_of, theory_of
 
 log = logging.getLogger(__name__)
+NUMPY_ALONE = "compute.backend: cupy lenses skies; reconstruction is not on a device yet, and runs in numpy"
 
 
 def reconstruct_run(run: RunDir, *, progress: Progress | None = None, nthreads: int = 0) -> None:
@@ -52,6 +54,7 @@ def reconstruct_run(run: RunDir, *, progress: Progress | None = None, nthreads: 
     if len(missing) < len(sims):
         log.info("%d of %d skies are reconstructed already", len(sims) - len(missing), len(sims))
     if missing:
+        _say_where(run)
         setting, fields, mask = _prepare(run, progress, nthreads)
 
         def one(sim: int) -> None:
@@ -61,6 +64,13 @@ def reconstruct_run(run: RunDir, *, progress: Progress | None = None, nthreads: 
 
         run_tasks(one, missing, progress=progress, description="reconstruct")
     _write_mean(run)
+
+
+def _say_where(run: RunDir) -> None:
+    """The estimators run in numpy yet, whatever the recipe says of the skies."""
+    if run.recipe.compute.backend == "cupy":
+        log.warning("%s", NUMPY_ALONE)
+    record_backend(run, "reconstruct", "numpy")
 
 
 def reconstruct_map(
@@ -119,6 +129,7 @@ def reconstruct_map(
     if run.has(run.recon("data", "bandpowers.ecsv")):
         log.info("%s is there already", run.recon("data", "bandpowers.ecsv"))
         return run
+    _say_where(run)
     _say_what_was_assumed(sky_map)
     if not run.has(run.theory):
         write_theory(run, theory_of(recipe))

@@ -6,15 +6,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lensrec.arrays import complex_dtype, real_dtype
+from lensrec.arrays import Backend, complex_dtype, real_dtype
+from lensrec.arrays import backend as make_backend
 from lensrec.engine import Progress, run_tasks
 from lensrec.recipe import Recipe
-from lensrec.rundir import RunDir, read_theory, write_theory
+from lensrec.recipe import Sky as SkyRecipe
+from lensrec.rundir import RunDir, read_theory, record_backend, write_theory
 from lensrec.sky.instrument import noise_alm, observed_alm
 from lensrec.sky.io import write_alm, write_map
 from lensrec.sky.primary import draw_primary
 from lensrec.sphere.alm import resize_alm
-from lensrec.sphere.grids import gauss_legendre_grid, healpix_grid
+from lensrec.sphere.grids import Grid, gauss_legendre_grid, healpix_grid
+from lensrec.sphere.nufft_setting import needed_bytes
 from lensrec.sphere.remap import remap_tp
 from lensrec.sphere.sht import analysis_tp, synthesis_tp
 from lensrec.stages.masking import mask_of
@@ -65,6 +68,7 @@ def simulate(
     *,
     theory: TheorySpectra | None = None,
     mask: NDArray | None = None,
+    backend: Backend | None = None,
     nthreads: int = 0,
 ) -> Sky:
     """Simulate one sky of a recipe.
@@ -78,18 +82,27 @@ def simulate(
         Spectra of the recipe's cosmology, where they have been made before.
     mask : array (npix,), optional
         The apodised weights of the recipe's mask, likewise.
+    backend : Backend, optional
+        Where the sky is lensed; that of the recipe's compute.backend.
     nthreads : int
         0: as many as this process may use.
+
+    Raises
+    ------
+    NoDevice
+        A ValueError: if the recipe asks for a GPU that cannot be had.
     """
+    backend = backend or backend_of(recipe, nthreads=nthreads)
     theory = theory or theory_of(recipe)
     unlensed, phi = draw_sky(recipe, theory, sim, nthreads=nthreads)
     grid = healpix_grid(recipe.sky.nside)
     mask = mask_of(recipe.mask, recipe.sky.nside) if mask is None else mask
     if recipe.sky.lensed:
-        lensed = remap_tp(unlensed, phi, grid, epsilon=recipe.sky.epsilon, nthreads=nthreads)
+        lensed = _lens(unlensed, phi, grid, recipe.sky.epsilon, backend, nthreads)
     else:
         lensed = synthesis_tp(unlensed, grid, nthreads=nthreads)
-    data = observe(recipe, lensed_alm(recipe, unlensed, phi, nthreads=nthreads), sim, nthreads=nthreads)
+    alm = lensed_alm(recipe, unlensed, phi, backend=backend, nthreads=nthreads)
+    data = observe(recipe, alm, sim, nthreads=nthreads)
     if mask is not None:
         data *= mask
     return Sky(recipe, sim, phi, unlensed, lensed, data, mask)
@@ -121,18 +134,54 @@ def draw_sky(recipe: Recipe, theory: TheorySpectra, sim: int, *, nthreads: int =
     return teb[: 3 if sky.polarisation else 1].astype(dtype, copy=False), phi.astype(dtype, copy=False)
 
 
-def lensed_alm(recipe: Recipe, unlensed: NDArray, phi: NDArray, *, nthreads: int = 0) -> NDArray:
+def backend_of(recipe: Recipe, *, nthreads: int = 0) -> Backend:
+    """Where a recipe's skies are lensed: what compute.backend says, with the memory that its largest remap takes.
+
+    Raises
+    ------
+    NoDevice
+        If it says "cupy" and no GPU can be had.
+    """
+    name = recipe.compute.backend
+    if name == "numpy" or not recipe.sky.lensed:
+        return make_backend("numpy", nthreads=nthreads)
+    sky = recipe.sky
+    rows = 3 if sky.polarisation else 1
+    grids = (healpix_grid(sky.nside), _analysis_grid(sky))
+    needed = max(needed_bytes(grid, sky.lmax, rows=rows, epsilon=sky.epsilon) for grid in grids)
+    return make_backend(name, needed_bytes=needed, nthreads=nthreads)
+
+
+def _lens(
+    unlensed: NDArray, phi: NDArray, grid: Grid, epsilon: float, backend: Backend | None, nthreads: int
+) -> NDArray:
+    """The lensed map on the host: on a GPU by NUFFTs, without one by interpolation, which is faster there."""
+    if backend is None or not backend.on_device:
+        return remap_tp(unlensed, phi, grid, epsilon=epsilon, nthreads=nthreads)
+    from lensrec.sphere import nufft_remap
+
+    return backend.to_host(nufft_remap.remap_tp(unlensed, phi, grid, epsilon=epsilon, backend=backend))
+
+
+def lensed_alm(
+    recipe: Recipe, unlensed: NDArray, phi: NDArray, *, backend: Backend | None = None, nthreads: int = 0
+) -> NDArray:
     """Lensed T, E, B (or T alone) up to sky.lmax_data.
 
     The sky is remapped onto a Gauss–Legendre grid, from which its harmonic coefficients follow by one exact
-    transform: a HEALPix map would need iterations, and keep a quadrature error.
+    transform: a HEALPix map would need iterations, and keep a quadrature error. Without a backend it is lensed in
+    numpy.
     """
     sky = recipe.sky
     if not sky.lensed:
         return resize_alm(unlensed, sky.lmax_data)
-    grid = gauss_legendre_grid(sky.lmax + lensing_reach(sky.lmax) + sky.lmax_data)
-    maps = remap_tp(unlensed, phi, grid, epsilon=sky.epsilon, nthreads=nthreads)
+    grid = _analysis_grid(sky)
+    maps = _lens(unlensed, phi, grid, sky.epsilon, backend, nthreads)
     return analysis_tp(maps, grid, sky.lmax_data, nthreads=nthreads)
+
+
+def _analysis_grid(sky: SkyRecipe) -> Grid:
+    return gauss_legendre_grid(sky.lmax + lensing_reach(sky.lmax) + sky.lmax_data)
 
 
 def lensing_reach(lmax: int) -> int:
@@ -167,9 +216,14 @@ def simulate_run(run: RunDir, *, progress: Progress | None = None, nthreads: int
     if len(missing) < recipe.sky.n_sims:
         log.info("%d of %d skies are simulated already", recipe.sky.n_sims - len(missing), recipe.sky.n_sims)
     theory = read_theory(run) if missing else None
+    backend = backend_of(recipe, nthreads=nthreads) if missing else None
+    if backend is not None:
+        record_backend(run, "simulate", backend.about)
+        if backend.on_device:
+            log.info("lensing on %s", backend.about)
 
     def one(sim: int) -> None:
-        _write_sky(run, simulate(recipe, sim, theory=theory, mask=mask, nthreads=nthreads))
+        _write_sky(run, simulate(recipe, sim, theory=theory, mask=mask, backend=backend, nthreads=nthreads))
 
     run_tasks(one, missing, progress=progress, description="simulate")
 

@@ -171,7 +171,7 @@ class Machine:
             return lambda *args, **kwargs: DeviceArray(self, function(*args, **kwargs))
 
         def over(function: Any) -> Any:
-            return lambda a, **kwargs: a._new(function(self.operand(a), **kwargs))
+            return lambda a, **kwargs: DeviceArray(self, np.asarray(function(self.operand(a), **kwargs)))
 
         def asarray(a: Any) -> DeviceArray:
             return a if isinstance(a, DeviceArray) else DeviceArray(self, np.array(a))
