@@ -206,6 +206,32 @@ def info() -> None:
     typer.echo(f"{'pipelines':10} {', '.join(shipped_recipes('pipelines'))}")
 
 
+@app.command()
+def selftest(
+    backend: Annotated[str, typer.Option(metavar="NAME", help="auto, numpy or cupy: a GPU is tested, too.")] = "auto",
+    threads: Threads = 0,
+) -> None:
+    """Prove on this machine, in some seconds, what lensrec promises: each error beside its bound."""
+    from lensrec.arrays import backend as make_backend
+
+    with _machine(threads):
+        chosen = make_backend(backend)
+        from lensrec.stages.selftest import CHECKS, Outcome, device_checks, run_checks
+
+        def line(outcome: Outcome) -> None:
+            verdict = "ok" if outcome.passed else "FAILED"
+            found = f"{outcome.achieved:8.1e} {outcome.check.promised:8.0e}"
+            typer.echo(f"{outcome.check.name:55} {found}  {verdict} {outcome.trouble}".rstrip())
+
+        typer.echo(f"on {chosen.about}\n\n{'':55} achieved promised")
+        checks = (*CHECKS, *(device_checks(chosen) if chosen.on_device else ()))
+        outcomes = run_checks(checks, report=line)
+    failed = [outcome.check.name for outcome in outcomes if not outcome.passed]
+    typer.echo(f"\n{len(outcomes) - len(failed)} of {len(outcomes)} in {sum(o.seconds for o in outcomes):.0f} s")
+    if failed:
+        raise ValueError(f"not as promised on this machine: {'; '.join(failed)}")
+
+
 def _where(overrides: list[str] | None, backend: str | None) -> list[str]:
     """What --set says, and --backend."""
     return [*(overrides or []), *([] if backend is None else [f"compute.backend={backend}"])]
