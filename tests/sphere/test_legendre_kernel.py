@@ -111,12 +111,13 @@ def test_harmonics_next_to_the_poles_are_exact(module, spin):
     plus, minus = (np.array([[spin_lambda(lmax, int(m), s, t) for m in mval] for t in theta]) for s in (spin, -spin))
     minus *= (-1) ** spin
     expected = plus[None] if spin == 0 else np.stack([-(plus + minus) / 2, 0.5j * (plus - minus)])
-    # they reach 36 at the poles; 3e-14 of that for each of the recursions, 1e-12 for θ = 0.1 by the rounding of cos θ
-    np.testing.assert_allclose(got, expected, rtol=0, atol=1e-11)
-    # the mirror image has the same but for a sign
+    # they reach 36 at the poles, and two thousand rounded steps cost 1e-14 of that; beyond sin θ = 0.1 the rounding of
+    # cos θ comes in, 1e-16 ℓ / θ of the phase ℓθ
+    error = np.abs(got - expected).max(axis=(0, 2))
+    assert (error < np.where(np.sin(theta) < 0.1, 2e-12, 1e-11)).all()
+    # The mirror image has the same but for a sign; π − θ is rounded by 4e-16, 4e-12 of the smallest θ.
     south = device.alm2leg(gradient, orders, device.rings(np.pi - theta, np), np, module, mstart=mstart)
-    # π − θ is rounded by 2e-16, and ℓ of that turns into 2e-12
-    np.testing.assert_allclose(np.abs(south), np.abs(got), rtol=0, atol=2e-10)
+    np.testing.assert_allclose(np.abs(south), np.abs(got), rtol=0, atol=36 * 4e-12)
 
 
 @pytest.mark.parametrize(("spin", "components"), KINDS)
@@ -172,10 +173,11 @@ def test_single_precision_is_that_of_the_numbers_alone(module, spin, components)
 @pytest.mark.parametrize(("spin", "components"), KINDS)
 def test_result_does_not_depend_on_the_order_of_threads(module, spin, components):
     """As it would if the threads of a block did not wait for each other where they must."""
-    lmax, theta, rng = 300, np.linspace(0, np.pi, 301), np.random.default_rng(spin)
-    mval = np.array([0, 1, 5, 250])
+    lmax, theta, rng = 3000, np.linspace(0, np.pi, 301), np.random.default_rng(spin)
+    # near the poles m = 290 stays without effect for hundreds of multipoles, through which a block hurries
+    mval = np.array([1, 290, 2900])
     mstart, size = layout(lmax, mval)
-    alm, leg = complex_noise(rng, components, size), complex_noise(rng, 1 if spin == 0 else 2, len(theta), 4)
+    alm, leg = complex_noise(rng, components, size), complex_noise(rng, 1 if spin == 0 else 2, len(theta), 3)
     results = []
     for reverse in (False, True):
         module.reverse_threads(reverse)

@@ -55,6 +55,7 @@ __device__ inline Chain start_chain(double prefactor, double sine, int n, double
     double mantissa = frexp(prefactor, &exponent);
     times_power(mantissa, exponent, sine, n);
     times_power(mantissa, exponent, side, k);
+    if (mantissa == 0.0) return {0.0, 0.0, -1};  // at the pole itself, and it stays there
     const int scale = exponent < -256 ? -((255 - exponent) / 512) : 0;
     return {ldexp(mantissa, exponent - 512 * scale), 0.0, scale};
 }
@@ -185,7 +186,7 @@ __device__ inline void add(double& re, double& im, double value, double a, doubl
 template <bool SPIN, bool CURL, bool POLAR, int K, int ACTIVE>
 __device__ inline void synthesise_span(const double* table, const double* coefficient, const double* x, Chain* p, Chain* n,
                                        Sums<SPIN>* sums) {
-#pragma unroll 2
+#pragma unroll 1
     for (int i = 0; i < SPAN; i += 2) {
 #pragma unroll
         for (int odd = 0; odd < 2; ++odd) {
