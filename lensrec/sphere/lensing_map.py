@@ -16,7 +16,7 @@ from lensrec.sphere.planes import band, oversampled_legs
 
 # Rows of samples made at a time. Fewer, and the rows that neighbouring bands share weigh; more, and they leave the
 # cache before they are used.
-_BAND_ROWS = 192
+_BAND_ROWS = 96
 
 
 def lens_rings(
