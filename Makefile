@@ -5,13 +5,14 @@ BIN    := $(VENV)/bin
 export PYTHONDONTWRITEBYTECODE ?= 1
 export MPLBACKEND ?= Agg
 
-.PHONY: demo test lint validate bench clean help
+.PHONY: demo test lint validate bench bench-gpu clean help
 
 help:
 	@echo "make demo      simulate a lensed sky, reconstruct phi, draw the pictures (results in runs/demo)"
 	@echo "make test      linter, type checker, import contract and the fast tests"
 	@echo "make validate  the long statistical suite; resumable; writes docs/validation.md"
 	@echo "make bench     timings as ratios to peers; writes docs/benchmarks.md"
+	@echo "make bench-gpu timings of the remap on a CUDA device, stage by stage; see docs/gpu.md"
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -25,6 +26,10 @@ $(VENV)/.base: pyproject.toml constraints.txt | $(BIN)/python
 $(VENV)/.test: pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
 	@touch $@ $(VENV)/.base
+
+$(VENV)/.gpu: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,gpu]'
+	@touch $@ $(VENV)/.test $(VENV)/.base
 
 demo: $(VENV)/.base
 	$(BIN)/lensrec run pipelines/quickstart.yaml --out runs/demo
@@ -44,6 +49,9 @@ validate: $(VENV)/.test
 
 bench: $(VENV)/.test
 	$(BIN)/python -m tests.benchmarks
+
+bench-gpu: $(VENV)/.gpu
+	$(BIN)/python -m tests.benchmarks.gpu
 
 clean:
 	rm -rf $(VENV) runs .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
