@@ -27,10 +27,6 @@ $(VENV)/.test: pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
 	@touch $@ $(VENV)/.base
 
-$(VENV)/.gpu: pyproject.toml constraints.txt | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,gpu]'
-	@touch $@ $(VENV)/.test $(VENV)/.base
-
 demo: $(VENV)/.base
 	$(BIN)/lensrec run pipelines/quickstart.yaml --out runs/demo
 
@@ -50,7 +46,7 @@ validate: $(VENV)/.test
 bench: $(VENV)/.test
 	$(BIN)/python -m tests.benchmarks
 
-bench-gpu: $(VENV)/.gpu
+bench-gpu: $(VENV)/.test
 	$(BIN)/python -m tests.benchmarks.gpu
 
 clean:

@@ -162,16 +162,18 @@ class Backend:
         pinned = [cupyx.empty_pinned(shape, dtype) for _ in range(min(count, 2))]
         sent = [self.xp.cuda.Event() for _ in pinned]
         there = self.xp.empty(shape, dtype)  # one is enough: a stream works in order
-        for i in range(count):
-            turn = i % 2
-            if i >= 2:
-                sent[turn].synchronize()
-            fill(i, pinned[turn])
-            there.set(pinned[turn], stream=stream)
-            sent[turn].record(stream)
-            yield there
-        for event in sent:
-            event.synchronize()  # pinned memory must outlive its copies
+        try:
+            for i in range(count):
+                turn = i % 2
+                if i >= 2:
+                    sent[turn].synchronize()
+                fill(i, pinned[turn])
+                there.set(pinned[turn], stream=stream)
+                sent[turn].record(stream)
+                yield there
+        finally:
+            for event in sent:
+                event.synchronize()  # pinned memory must outlive its copies
 
 
 def backend(

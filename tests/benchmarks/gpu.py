@@ -2,8 +2,8 @@
 
 Each stage is timed with the device waited for, so that stages add up to more than the whole, where host and device
 work at the same time. Cold is the first call, stage by stage, in which kernels are compiled and plans made; warm the
-median of the others. The share of the roof is the least memory traffic a stage could do with, over its time, in units of the
-device's own rate of copying. Prints "no CUDA device" and exits with 1 where there is none.
+median of the others. The share of the roof is the least memory traffic a stage could do with, over its time, in units
+of the device's own rate of copying. Prints "no CUDA device" and exits with 1 where there is none.
 """
 
 import argparse
