@@ -41,6 +41,13 @@ class Orders:
     m: Any
     arguments: tuple
 
+    def part(self, first: int, end: int) -> "Orders":
+        """The orders at first … end − 1, which share the tables of all."""
+        lmax, spin, _, m, start, row, *tables = self.arguments
+        some = slice(first, end)
+        count = np.int32(len(m[some]))
+        return Orders(self.lmax, self.spin, m[some], (lmax, spin, count, m[some], start[some], row[some], *tables))
+
 
 @dataclass(frozen=True, eq=False)
 class Rings:
@@ -58,7 +65,7 @@ class Rings:
     zones: tuple[tuple[str, int, tuple], ...]
 
 
-def orders(lmax: int, spin: int, mval: NDArray[np.integer] | None, xp: ModuleType, module: Any) -> Orders:
+def make_orders(lmax: int, spin: int, mval: NDArray[np.integer] | None, xp: ModuleType, module: Any) -> Orders:
     """Tables of the recursion, 24 bytes for each (ℓ, m).
 
     Parameters
@@ -90,7 +97,7 @@ def orders(lmax: int, spin: int, mval: NDArray[np.integer] | None, xp: ModuleTyp
     return Orders(lmax, spin, m_device, (*head, start, row_device, alpha, beta, norm))
 
 
-def rings(theta: NDArray[np.float64], xp: ModuleType) -> Rings:
+def make_rings(theta: NDArray[np.float64], xp: ModuleType) -> Rings:
     """Pair the rings at colatitudes `theta` (nring,), radians, on the host, in any order."""
     pairs = ring_pairs(theta)
     polar = int(np.count_nonzero(pairs[1] < _POLAR_CAP))
@@ -113,7 +120,7 @@ def alm2leg(
     alm : device array (1, nalm) for spin 0; (2, nalm), or (1, nalm) for a pure gradient, for spin > 0
         complex128, or complex64: then numbers are read and written in single, and computed in double precision.
     orders, rings
-        From the functions of these names.
+        From `make_orders` and `make_rings`.
     xp, module
     mstart : array (nm,), optional
         Where in a row of `alm` a_ℓm of ℓ = 0 is or would be; healpy's order of lmax if it is left out.
@@ -123,6 +130,7 @@ def alm2leg(
     device array (1 or 2, nring, nm), complex, in the precision of `alm`
     """
     kind = _kind(orders.spin, len(alm))
+    alm = xp.ascontiguousarray(alm)  # kernels see a pointer alone
     leg = xp.empty((1 if orders.spin == 0 else 2, rings.count, len(orders.m)), dtype=alm.dtype)
     head = (*orders.arguments, _start(orders, mstart, xp), np.int64(alm.shape[1]))
     for zone, pairs, arguments in rings.zones:
@@ -163,6 +171,7 @@ def leg2alm(
     if leg.shape != (1 if spin == 0 else 2, rings.count, len(orders.m)):
         raise ValueError(f"leg of spin {spin} on {rings.count} rings and {len(orders.m)} orders, got {leg.shape}")
     components = 1 if spin == 0 or gradient else 2
+    leg = xp.ascontiguousarray(leg)
     if nalm is None:
         nalm = (lmax + 1) * (lmax + 2) // 2
     alm = xp.zeros((components, nalm), dtype=leg.dtype)

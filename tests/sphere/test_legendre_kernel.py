@@ -46,7 +46,7 @@ def both_syntheses(module, lmax, theta, mval, spin, components):
     alm = complex_noise(np.random.default_rng(lmax + spin), components, size)
     args = {"mval": mval.astype(np.uint64), "mstart": mstart.astype(np.uint64), "mode": mode(spin, components)}
     expected = ducc0.sht.alm2leg(alm=alm, lmax=lmax, theta=theta, spin=spin, **args)
-    orders, rings = device.orders(lmax, spin, mval, np, module), device.rings(theta, np)
+    orders, rings = device.make_orders(lmax, spin, mval, np, module), device.make_rings(theta, np)
     got = device.alm2leg(alm, orders, rings, np, module, mstart=mstart)
     rms = np.sqrt((np.abs(expected) ** 2).mean())
     return got / rms, expected / rms
@@ -72,8 +72,8 @@ def test_small_transforms_are_direct_sums(module, spin, components):
             up, down = -(g + 1j * c) * plus[ell + m], -((-1) ** spin) * (g - 1j * c) * minus[ell + m]
             expected[0, :, m] += (up + down) / 2
             expected[1, :, m] += (up - down) / 2j
-    orders = device.orders(lmax, spin, None, np, module)
-    got = device.alm2leg(alm, orders, device.rings(theta, np), np, module)
+    orders = device.make_orders(lmax, spin, None, np, module)
+    got = device.alm2leg(alm, orders, device.make_rings(theta, np), np, module)
     # a dozen terms of order one
     np.testing.assert_allclose(got, expected[: len(got)], rtol=0, atol=5e-14)
 
@@ -106,8 +106,8 @@ def test_harmonics_next_to_the_poles_are_exact(module, spin):
     mstart, size = layout(lmax, mval)
     gradient = np.zeros((1, size), complex)
     gradient[0, mstart + lmax] = 1
-    orders = device.orders(lmax, spin, mval, np, module)
-    got = device.alm2leg(gradient, orders, device.rings(theta, np), np, module, mstart=mstart)
+    orders = device.make_orders(lmax, spin, mval, np, module)
+    got = device.alm2leg(gradient, orders, device.make_rings(theta, np), np, module, mstart=mstart)
     plus, minus = (np.array([[spin_lambda(lmax, int(m), s, t) for m in mval] for t in theta]) for s in (spin, -spin))
     minus *= (-1) ** spin
     expected = plus[None] if spin == 0 else np.stack([-(plus + minus) / 2, 0.5j * (plus - minus)])
@@ -116,7 +116,7 @@ def test_harmonics_next_to_the_poles_are_exact(module, spin):
     error = np.abs(got - expected).max(axis=(0, 2))
     assert (error < np.where(np.sin(theta) < 0.1, 2e-12, 1e-11)).all()
     # The mirror image has the same but for a sign; π − θ is rounded by 4e-16, 4e-12 of the smallest θ.
-    south = device.alm2leg(gradient, orders, device.rings(np.pi - theta, np), np, module, mstart=mstart)
+    south = device.alm2leg(gradient, orders, device.make_rings(np.pi - theta, np), np, module, mstart=mstart)
     np.testing.assert_allclose(np.abs(south), np.abs(got), rtol=0, atol=36 * 4e-12)
 
 
@@ -131,7 +131,7 @@ def test_adjoint_is_that_of_ducc0(module, spin, components, lmax):
     expected = np.zeros((components, size), complex)
     args = {"mval": mval.astype(np.uint64), "mstart": mstart.astype(np.uint64), "mode": mode(spin, components)}
     ducc0.sht.leg2alm(leg=leg, lmax=lmax, theta=theta, spin=spin, alm=expected, **args)
-    orders, rings = device.orders(lmax, spin, mval, np, module), device.rings(theta, np)
+    orders, rings = device.make_orders(lmax, spin, mval, np, module), device.make_rings(theta, np)
     got = device.leg2alm(leg, orders, rings, np, module, gradient=components == 1, mstart=mstart, nalm=size)
     rms = np.sqrt((np.abs(expected) ** 2).mean())
     np.testing.assert_allclose(got, expected, rtol=0, atol=1e-11 * rms)
@@ -142,7 +142,7 @@ def test_adjoint_is_the_transpose(module, spin, components):
     """⟨A a, x⟩ = ⟨a, A† x⟩, on more rings than a block goes through at once, in no order, paired and not."""
     lmax, rng = 40, np.random.default_rng(spin)
     theta = rng.permutation(np.concatenate([np.linspace(0, np.pi, 2601), rng.uniform(0, np.pi, 300)]))
-    rings, orders = device.rings(theta, np), device.orders(lmax, spin, None, np, module)
+    rings, orders = device.make_rings(theta, np), device.make_orders(lmax, spin, None, np, module)
     alm = complex_noise(rng, components, (lmax + 1) * (lmax + 2) // 2)
     leg = complex_noise(rng, 1 if spin == 0 else 2, len(theta), lmax + 1)
     there = device.alm2leg(alm, orders, rings, np, module)
@@ -157,7 +157,7 @@ def test_adjoint_is_the_transpose(module, spin, components):
 def test_single_precision_is_that_of_the_numbers_alone(module, spin, components):
     """Read and written in single, computed in double: one rounding."""
     lmax, theta, rng = 60, small_rings(), np.random.default_rng(spin)
-    orders, rings = device.orders(lmax, spin, None, np, module), device.rings(theta, np)
+    orders, rings = device.make_orders(lmax, spin, None, np, module), device.make_rings(theta, np)
     alm = complex_noise(rng, components, (lmax + 1) * (lmax + 2) // 2).astype(np.complex64)
     leg = complex_noise(rng, 1 if spin == 0 else 2, len(theta), lmax + 1).astype(np.complex64)
     options = {"gradient": components == 1}
@@ -181,7 +181,7 @@ def test_result_does_not_depend_on_the_order_of_threads(module, spin, components
     results = []
     for reverse in (False, True):
         module.reverse_threads(reverse)
-        orders, rings = device.orders(lmax, spin, mval, np, module), device.rings(theta, np)
+        orders, rings = device.make_orders(lmax, spin, mval, np, module), device.make_rings(theta, np)
         results.append(device.alm2leg(alm, orders, rings, np, module, mstart=mstart))
         options = {"gradient": components == 1, "mstart": mstart, "nalm": size}
         results.append(device.leg2alm(leg, orders, rings, np, module, **options))
@@ -203,9 +203,18 @@ def test_what_is_left_out_is_below_rounding(module, theta, spin):
     mval = np.array([first - 1, first])
     mstart, size = layout(lmax, mval)
     alm = np.ones((1, size), complex)
-    orders, rings = device.orders(lmax, spin, mval, np, module), device.rings(np.array([theta]), np)
+    orders, rings = device.make_orders(lmax, spin, mval, np, module), device.make_rings(np.array([theta]), np)
     leg = device.alm2leg(1e200 * alm, orders, rings, np, module, mstart=mstart)
     assert (leg[:, 0, 1] == 0).all()
+
+
+def test_some_orders_are_a_part_of_all(module):
+    lmax, rings = 30, device.make_rings(small_rings(), np)
+    alm = complex_noise(np.random.default_rng(0), 2, (lmax + 1) * (lmax + 2) // 2)
+    orders = device.make_orders(lmax, 2, None, np, module)
+    every = device.alm2leg(alm, orders, rings, np, module)
+    parts = [device.alm2leg(alm, orders.part(*ends), rings, np, module) for ends in ((0, 7), (7, 30), (30, 40))]
+    np.testing.assert_array_equal(np.concatenate(parts, axis=2), every)
 
 
 def test_rings_are_paired():
@@ -231,12 +240,12 @@ def test_every_ring_of_a_grid_has_its_mirror_image(nside):
 
 
 def test_what_does_not_fit_is_refused(module):
-    rings = device.rings(np.array([0.5, 1.0]), np)
-    orders = device.orders(4, 2, None, np, module)
+    rings = device.make_rings(np.array([0.5, 1.0]), np)
+    orders = device.make_orders(4, 2, None, np, module)
     with pytest.raises(ValueError, match="between 0 and π"):
-        device.rings(np.array([0.5, 4.0]), np)
+        device.make_rings(np.array([0.5, 4.0]), np)
     with pytest.raises(ValueError, match="between 0 and lmax = 4"):
-        device.orders(4, 0, np.array([5]), np, module)
+        device.make_orders(4, 0, np.array([5]), np, module)
     with pytest.raises(ValueError, match="3 components"):
         device.alm2leg(np.zeros((3, 15), complex), orders, rings, np, module)
     with pytest.raises(ValueError, match="complex64 or complex128"):

@@ -1,0 +1,84 @@
+"""Transforms of device arrays, the kernels compiled by g++ and numpy in place of cupy, against those of ducc0."""
+
+import dataclasses
+import shutil
+
+import numpy as np
+import pytest
+
+from lensrec.sphere import sht
+from lensrec.sphere.alm import alm_size
+from lensrec.sphere.device_sht import Transforms
+from lensrec.sphere.grids import gauss_legendre_grid, healpix_grid
+from lensrec.sphere.legendre_device import SOURCE
+from tests.reference.cuda_blocks_on_host import HostModule
+
+pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="no g++ to compile the kernels with")
+LMAX = 100
+SPINS = [0, 1, 2, 3]
+
+
+@pytest.fixture(scope="module")
+def transforms(tmp_path_factory):
+    return Transforms(np, HostModule(SOURCE, tmp_path_factory.mktemp("device_sht")))
+
+
+def random_alm(spin):
+    rng = np.random.default_rng(spin)
+    alm = rng.standard_normal((2, alm_size(LMAX))) + 1j * rng.standard_normal((2, alm_size(LMAX)))
+    alm[:, : LMAX + 1].imag = 0
+    return alm if spin else alm[0]
+
+
+def grids():
+    """Gauss–Legendre rings, as they are and each begun at a longitude of its own."""
+    grid = gauss_legendre_grid(3 * LMAX)
+    return [grid, dataclasses.replace(grid, phi0=np.linspace(0.0, 0.3, len(grid.theta)))]
+
+
+@pytest.mark.parametrize("spin", SPINS)
+@pytest.mark.parametrize("grid", grids())
+def test_synthesis(transforms, grid, spin):
+    alm = random_alm(spin)
+    expected = sht.synthesis(alm, grid, spin, nthreads=1)
+    # sums of 1e4 terms of order one: rounding
+    np.testing.assert_allclose(transforms.synthesis(alm, grid, spin), expected, rtol=0, atol=1e-11)
+
+
+@pytest.mark.parametrize("spin", [1, 2, 3])
+def test_gradient_alone(transforms, spin):
+    grid, gradient = grids()[0], random_alm(spin)[0]
+    expected = sht.synthesis(gradient, grid, spin, nthreads=1)
+    np.testing.assert_allclose(transforms.synthesis(gradient, grid, spin), expected, rtol=0, atol=1e-11)
+
+
+@pytest.mark.parametrize("spin", SPINS)
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("grid", grids())
+def test_adjoint(transforms, grid, spin, weighted):
+    maps = np.random.default_rng(spin).standard_normal((2, grid.npix) if spin else grid.npix)
+    expected = sht.adjoint_synthesis(maps, grid, LMAX, spin, weighted=weighted, nthreads=1)
+    got = transforms.adjoint_synthesis(maps, grid, LMAX, spin, weighted=weighted)
+    # sums over 5e4 pixels
+    np.testing.assert_allclose(got, expected, rtol=0, atol=1e-13 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("spin", SPINS)
+def test_single_precision_stays_single(transforms, spin):
+    grid, alm = grids()[0], random_alm(spin)
+    maps = transforms.synthesis(alm.astype(np.complex64), grid, spin)
+    exact = sht.synthesis(alm, grid, spin, nthreads=1)
+    assert maps.dtype == np.float32
+    assert np.abs(maps - exact).max() < 1e-6 * np.abs(exact).max()  # of a few roundings of 6e-8
+    back = transforms.adjoint_synthesis(maps, grid, LMAX, spin, weighted=True)
+    assert back.dtype == np.complex64
+    exact_back = sht.adjoint_synthesis(exact, grid, LMAX, spin, weighted=True, nthreads=1)
+    assert np.abs(back - exact_back).max() < 1e-6 * np.abs(alm).max()
+
+
+def test_grids_that_do_not_fit_are_refused(transforms):
+    alm = random_alm(0)
+    with pytest.raises(ValueError, match="rings of one length"):
+        transforms.synthesis(alm, healpix_grid(64))
+    with pytest.raises(ValueError, match="do not tell apart"):
+        transforms.synthesis(alm, gauss_legendre_grid(LMAX))
