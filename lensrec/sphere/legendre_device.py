@@ -130,14 +130,15 @@ def alm2leg(
     device array (1 or 2, nring, nm), complex, in the precision of `alm`
     """
     kind = _kind(orders.spin, len(alm))
+    single = _is_single(alm.dtype)
     alm = xp.ascontiguousarray(alm)  # kernels see a pointer alone
     leg = xp.empty((1 if orders.spin == 0 else 2, rings.count, len(orders.m)), dtype=alm.dtype)
     head = (*orders.arguments, _start(orders, mstart, xp), np.int64(alm.shape[1]))
     for zone, pairs, arguments in rings.zones:
-        module.get_function(f"synthesis_{kind}_{zone}_{_real_name(alm.dtype)}")(
+        module.get_function(f"synthesis_{kind}_{zone}")(
             (len(orders.m), -(-pairs // (_THREADS * _SYNTHESIS_PAIRS[kind]))),
             (_THREADS,),
-            (*head, *arguments, alm, leg),
+            (*head, *arguments, single, alm, leg),
         )
     return leg
 
@@ -171,14 +172,15 @@ def leg2alm(
     if leg.shape != (1 if spin == 0 else 2, rings.count, len(orders.m)):
         raise ValueError(f"leg of spin {spin} on {rings.count} rings and {len(orders.m)} orders, got {leg.shape}")
     components = 1 if spin == 0 or gradient else 2
+    single = _is_single(leg.dtype)
     leg = xp.ascontiguousarray(leg)
     if nalm is None:
         nalm = (lmax + 1) * (lmax + 2) // 2
     alm = xp.zeros((components, nalm), dtype=leg.dtype)
     head = (*orders.arguments, _start(orders, mstart, xp), np.int64(nalm))
     for zone, _, arguments in rings.zones:  # one adds to the other
-        module.get_function(f"adjoint_{_kind(spin, components)}_{zone}_{_real_name(leg.dtype)}")(
-            (len(orders.m),), (_THREADS,), (*head, *arguments, leg, alm)
+        module.get_function(f"adjoint_{_kind(spin, components)}_{zone}")(
+            (len(orders.m),), (_THREADS,), (*head, *arguments, single, leg, alm)
         )
     return alm
 
@@ -248,11 +250,11 @@ def _kind(spin: int, components: int) -> str:
     return "scalar" if spin == 0 else ("gradient", "spin")[components - 1]
 
 
-def _real_name(dtype: np.dtype) -> str:
-    try:
-        return {"complex64": "float", "complex128": "double"}[np.dtype(dtype).name]
-    except KeyError:
-        raise ValueError(f"coefficients must be complex64 or complex128, got {dtype}") from None
+def _is_single(dtype: np.dtype) -> np.int32:
+    """As the kernels ask it."""
+    if dtype not in (np.complex64, np.complex128):
+        raise ValueError(f"coefficients must be complex64 or complex128, got {dtype}")
+    return np.int32(dtype == np.complex64)
 
 
 def _start(orders: Orders, mstart: NDArray[np.integer] | None, xp: ModuleType) -> Any:

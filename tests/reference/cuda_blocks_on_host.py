@@ -3,13 +3,15 @@
 import ctypes
 import re
 import subprocess
+import tempfile
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
 _HEADER = Path(__file__).with_name("cuda_blocks_on_host.h")
-_KERNEL = re.compile(r"^(?:SYNTHESIS|ADJOINT)\((\w+),|^extern \"C\" __global__ void (\w+)\(", re.MULTILINE)
+_KERNEL = re.compile(r"^TRANSFORM\((\w+),|^extern \"C\" __global__ void (\w+)\(", re.MULTILINE)
 _NUMBERS = {np.int32: ctypes.c_int32, np.int64: ctypes.c_int64, np.float64: ctypes.c_double}
 
 
@@ -47,6 +49,13 @@ class HostModule:
     def reverse_threads(self, reverse: bool) -> None:
         """Whether the threads of a block take their turns from the last to the first."""
         self.library.reverse_threads(int(reverse))
+
+
+@lru_cache
+def host_module(source: Path) -> HostModule:
+    """The module of a source, compiled once."""
+    with tempfile.TemporaryDirectory() as folder:  # what is loaded outlives its file
+        return HostModule(source, Path(folder))
 
 
 def _value(argument: object) -> ctypes.c_void_p:

@@ -11,7 +11,7 @@ from lensrec.sphere.alm import alm_size
 from lensrec.sphere.device_sht import Transforms
 from lensrec.sphere.grids import gauss_legendre_grid, healpix_grid
 from lensrec.sphere.legendre_device import SOURCE
-from tests.reference.cuda_blocks_on_host import HostModule
+from tests.reference.cuda_blocks_on_host import host_module
 
 pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="no g++ to compile the kernels with")
 LMAX = 100
@@ -19,8 +19,8 @@ SPINS = [0, 1, 2, 3]
 
 
 @pytest.fixture(scope="module")
-def transforms(tmp_path_factory):
-    return Transforms(np, HostModule(SOURCE, tmp_path_factory.mktemp("device_sht")))
+def transforms():
+    return Transforms(np, host_module(SOURCE))
 
 
 def random_alm(spin):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from lensrec.sphere import legendre_device as device
-from tests.reference.cuda_blocks_on_host import HostModule
+from tests.reference.cuda_blocks_on_host import host_module
 from tests.reference.remap import spin_harmonics
 from tests.reference.spin_lambda import spin_lambda
 
@@ -16,8 +16,8 @@ KINDS = [(0, 1), (1, 1), (1, 2), (2, 1), (2, 2), (3, 1), (3, 2)]
 
 
 @pytest.fixture(scope="module")
-def module(tmp_path_factory):
-    return HostModule(device.SOURCE, tmp_path_factory.mktemp("legendre"))
+def module():
+    return host_module(device.SOURCE)
 
 
 def mode(spin, components):

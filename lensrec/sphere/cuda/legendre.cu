@@ -105,6 +105,35 @@ __device__ inline bool out_of_reach(int m, int spin, int lmax, double sine) {
     return m > width + spin + 13.0 * cbrt(width) + 25.0;
 }
 
+// Complex numbers in memory, in single or double precision; all arithmetic is done in double.
+struct Numbers {
+    void* data;
+    bool single;
+    __device__ double2 get(long long i) const {
+        double2 value;
+        if (single) {
+            const float2 some = static_cast<const float2*>(data)[i];
+            value.x = some.x, value.y = some.y;
+        } else {
+            value = static_cast<const double2*>(data)[i];
+        }
+        return value;
+    }
+    __device__ void set(long long i, double re, double im) const {
+        if (single) {
+            float2* some = static_cast<float2*>(data) + i;
+            some->x = float(re), some->y = float(im);
+        } else {
+            double2* some = static_cast<double2*>(data) + i;
+            some->x = re, some->y = im;
+        }
+    }
+    __device__ void add(long long i, double re, double im) const {
+        const double2 before = get(i);
+        set(i, before.x + re, before.y + im);
+    }
+};
+
 // Pairs of rings as the host sorts them: from the poles to the equator.
 struct Rings {
     int npair, nring;
@@ -217,17 +246,9 @@ __device__ inline void synthesise_span(const double* table, const double* coeffi
     }
 }
 
-template <class Complex>
-__device__ inline Complex make(double re, double im) {
-    Complex value;
-    value.x = re;
-    value.y = im;
-    return value;
-}
-
 // A block has one order m and THREADS * K neighbouring pairs of rings.
-template <bool SPIN, bool CURL, bool POLAR, class Complex, int K>
-__device__ inline void synthesise(const Orders& o, const Rings& rings, const Complex* alm, Complex* leg) {
+template <bool SPIN, bool CURL, bool POLAR, int K>
+__device__ inline void synthesise(const Orders& o, const Rings& rings, Numbers alm, Numbers leg) {
     __shared__ double table[WIDTH<SPIN, POLAR> * TILE], coefficient[(CURL ? 4 : 2) * TILE];
     const int order = blockIdx.x, m = o.m[order], first = blockIdx.y * THREADS * K, thread = threadIdx.x;
     const int l0 = max(m, o.spin), steps = o.lmax - l0 + 1;
@@ -247,14 +268,14 @@ __device__ inline void synthesise(const Orders& o, const Rings& rings, const Com
         const int i = begin + thread;
         const bool inside = i < steps;
         const double norm = POLAR ? 1.0 : inside ? o.norm[o.row[order] + i] : 0.0;
-        const Complex g = inside ? alm[o.mstart[order] + l0 + i] : make<Complex>(0.0, 0.0);
+        const double2 none = {0.0, 0.0}, g = inside ? alm.get(o.mstart[order] + l0 + i) : none;
         fill<SPIN, POLAR>(table + thread, o, order, l0 + i);
         if (CURL) {
-            const Complex c = inside ? alm[o.nalm + o.mstart[order] + l0 + i] : make<Complex>(0.0, 0.0);
-            coefficient[thread] = norm * (double(g.x) - c.y);
-            coefficient[TILE + thread] = norm * (double(g.y) + c.x);
-            coefficient[2 * TILE + thread] = norm * (double(g.x) + c.y);
-            coefficient[3 * TILE + thread] = norm * (double(g.y) - c.x);
+            const double2 c = inside ? alm.get(o.nalm + o.mstart[order] + l0 + i) : none;
+            coefficient[thread] = norm * (g.x - c.y);
+            coefficient[TILE + thread] = norm * (g.y + c.x);
+            coefficient[2 * TILE + thread] = norm * (g.x + c.y);
+            coefficient[3 * TILE + thread] = norm * (g.y - c.x);
         } else {
             coefficient[thread] = norm * g.x;
             coefficient[TILE + thread] = norm * g.y;
@@ -288,10 +309,10 @@ __device__ inline void synthesise(const Orders& o, const Rings& rings, const Com
         for (int side = 0; side < 2; ++side) {
             const int ring = side ? rings.south[pair] : rings.north[pair];
             if (ring < 0) continue;
-            Complex* out = leg + (long long)ring * o.count + order;
+            const long long at = (long long)ring * o.count + order;
             const double sign = side ? -1.0 : 1.0, scale = side ? mirror : 1.0;
             if (!SPIN) {
-                *out = make<Complex>(scale * (s.re[0] + sign * s.re[1]), scale * (s.im[0] + sign * s.im[1]));
+                leg.set(at, scale * (s.re[0] + sign * s.re[1]), scale * (s.im[0] + sign * s.im[1]));
                 continue;
             }
             double are, aim, bre, bim;  // sum p (G + iC) and sum n (G - iC) of this ring
@@ -303,8 +324,8 @@ __device__ inline void synthesise(const Orders& o, const Rings& rings, const Com
                 are = scale * (s.re[j] + sign * s.re[j + 1]), aim = scale * (s.im[j] + sign * s.im[j + 1]);
                 bre = scale * (s.re[h] + sign * s.re[h + 1]), bim = scale * (s.im[h] + sign * s.im[h + 1]);
             }
-            *out = make<Complex>(-0.5 * (are + bre), -0.5 * (aim + bim));
-            out[component] = make<Complex>(-0.5 * (aim - bim), 0.5 * (are - bre));
+            leg.set(at, -0.5 * (are + bre), -0.5 * (aim + bim));
+            leg.set(component + at, -0.5 * (aim - bim), 0.5 * (are - bre));
         }
     }
 }
@@ -317,8 +338,8 @@ struct Weights {
 };
 
 // The weights of p (which = 0) or of n (1). They are zero until the chain comes to life, so that nothing need ask.
-template <bool SPIN, bool CURL, class Complex>
-__device__ inline void load_weights(const Orders& o, int order, const Rings& rings, int pair, const Complex* leg,
+template <bool SPIN, bool CURL>
+__device__ inline void load_weights(const Orders& o, int order, const Rings& rings, int pair, Numbers leg,
                                     int which, Weights<SPIN>& weights) {
     const int m = o.m[order], parity = max(m, o.spin) + m + o.spin;
     const long long component = (long long)rings.nring * o.count;
@@ -328,10 +349,10 @@ __device__ inline void load_weights(const Orders& o, int order, const Rings& rin
         const int ring = side ? rings.south[pair] : rings.north[pair];
         re[side] = im[side] = 0.0;
         if (ring < 0) continue;
-        const Complex q = leg[(long long)ring * o.count + order];
+        const double2 q = leg.get((long long)ring * o.count + order);
         re[side] = q.x, im[side] = q.y;
         if (SPIN) {  // q + iu where p multiplies, q - iu where n does
-            const Complex u = leg[component + (long long)ring * o.count + order];
+            const double2 u = leg.get(component + (long long)ring * o.count + order);
             const double sign = (side ^ which) ? -1.0 : 1.0;
             re[side] -= sign * u.y, im[side] += sign * u.x;
         }
@@ -348,8 +369,8 @@ __device__ inline void load_weights(const Orders& o, int order, const Rings& rin
 
 // One order m a block, which goes through the rings in groups and adds to a_lm: no two blocks write to one place, and
 // sums come out the same each time.
-template <bool SPIN, bool CURL, bool POLAR, class Complex, int K>
-__device__ inline void transpose(const Orders& o, const Rings& rings, const Complex* leg, Complex* alm) {
+template <bool SPIN, bool CURL, bool POLAR, int K>
+__device__ inline void transpose(const Orders& o, const Rings& rings, Numbers leg, Numbers alm) {
     constexpr int VALUES = CURL ? 4 : 2, LENGTH = ROWS / VALUES;  // sums at one l; multipoles that are summed together
     __shared__ double table[WIDTH<SPIN, POLAR> * TILE], part[ROWS * PADDED], quarter[THREADS];
     const int order = blockIdx.x, m = o.m[order], thread = threadIdx.x;
@@ -422,13 +443,13 @@ __device__ inline void transpose(const Orders& o, const Rings& rings, const Comp
                     const double* q = quarter + (thread * VALUES + v) * 4;
                     value[v] = (POLAR ? 1.0 : o.norm[o.row[order] + i]) * ((q[0] + q[1]) + (q[2] + q[3]));
                 }
-                Complex* out = alm + o.mstart[order] + l0 + i;
+                const long long here = o.mstart[order] + l0 + i;
                 if (CURL) {
-                    out->x -= 0.5 * (value[0] + value[2]), out->y -= 0.5 * (value[1] + value[3]);
-                    out[o.nalm].x -= 0.5 * (value[1] - value[3]), out[o.nalm].y += 0.5 * (value[0] - value[2]);
+                    alm.add(here, -0.5 * (value[0] + value[2]), -0.5 * (value[1] + value[3]));
+                    alm.add(o.nalm + here, -0.5 * (value[1] - value[3]), 0.5 * (value[0] - value[2]));
                 } else {
                     const double scale = SPIN ? -0.5 : 1.0;
-                    out->x += scale * value[0], out->y += scale * value[1];
+                    alm.add(here, scale * value[0], scale * value[1]);
                 }
             }
         }
@@ -439,44 +460,26 @@ __device__ inline void transpose(const Orders& o, const Rings& rings, const Comp
     int lmax, int spin, int count, const int *m, const double *start, const long long *row, const double *alpha,     \
         const double *beta, const double *norm, const long long *mstart, long long nalm
 #define RINGS int npair, int nring, const double *cosine, const double *sine, const int *north, const int *south
-#define SYNTHESIS(NAME, SPIN, CURL, POLAR, COMPLEX, K)                                                               \
-    extern "C" __global__ void __launch_bounds__(THREADS) NAME(ORDERS, RINGS, const COMPLEX* alm, COMPLEX* leg) {    \
-        synthesise<SPIN, CURL, POLAR, COMPLEX, K>(                                                                   \
-            {lmax, spin, count, m, start, row, alpha, beta, norm, mstart, nalm},                                     \
-            {npair, nring, cosine, sine, north, south}, alm, leg);                                                   \
-    }
-#define ADJOINT(NAME, SPIN, CURL, POLAR, COMPLEX, K)                                                                 \
-    extern "C" __global__ void __launch_bounds__(THREADS) NAME(ORDERS, RINGS, const COMPLEX* leg, COMPLEX* alm) {    \
-        transpose<SPIN, CURL, POLAR, COMPLEX, K>(                                                                    \
-            {lmax, spin, count, m, start, row, alpha, beta, norm, mstart, nalm},                                     \
-            {npair, nring, cosine, sine, north, south}, leg, alm);                                                   \
+#define TRANSFORM(NAME, FUNCTION, SPIN, CURL, POLAR, K)                                                              \
+    extern "C" __global__ void __launch_bounds__(THREADS) NAME(ORDERS, RINGS, int single, void* from, void* to) {    \
+        FUNCTION<SPIN, CURL, POLAR, K>({lmax, spin, count, m, start, row, alpha, beta, norm, mstart, nalm},          \
+                                       {npair, nring, cosine, sine, north, south}, {from, single != 0},              \
+                                       {to, single != 0});                                                           \
     }
 
 // The last argument: pairs of rings that a thread carries, as many as registers allow.
-SYNTHESIS(synthesis_scalar_ordinary_double, false, false, false, double2, 4)
-SYNTHESIS(synthesis_scalar_ordinary_float, false, false, false, float2, 4)
-SYNTHESIS(synthesis_scalar_polar_double, false, false, true, double2, 4)
-SYNTHESIS(synthesis_scalar_polar_float, false, false, true, float2, 4)
-SYNTHESIS(synthesis_gradient_ordinary_double, true, false, false, double2, 2)
-SYNTHESIS(synthesis_gradient_ordinary_float, true, false, false, float2, 2)
-SYNTHESIS(synthesis_gradient_polar_double, true, false, true, double2, 2)
-SYNTHESIS(synthesis_gradient_polar_float, true, false, true, float2, 2)
-SYNTHESIS(synthesis_spin_ordinary_double, true, true, false, double2, 2)
-SYNTHESIS(synthesis_spin_ordinary_float, true, true, false, float2, 2)
-SYNTHESIS(synthesis_spin_polar_double, true, true, true, double2, 2)
-SYNTHESIS(synthesis_spin_polar_float, true, true, true, float2, 2)
-ADJOINT(adjoint_scalar_ordinary_double, false, false, false, double2, 8)
-ADJOINT(adjoint_scalar_ordinary_float, false, false, false, float2, 8)
-ADJOINT(adjoint_scalar_polar_double, false, false, true, double2, 8)
-ADJOINT(adjoint_scalar_polar_float, false, false, true, float2, 8)
-ADJOINT(adjoint_gradient_ordinary_double, true, false, false, double2, 4)
-ADJOINT(adjoint_gradient_ordinary_float, true, false, false, float2, 4)
-ADJOINT(adjoint_gradient_polar_double, true, false, true, double2, 4)
-ADJOINT(adjoint_gradient_polar_float, true, false, true, float2, 4)
-ADJOINT(adjoint_spin_ordinary_double, true, true, false, double2, 4)
-ADJOINT(adjoint_spin_ordinary_float, true, true, false, float2, 4)
-ADJOINT(adjoint_spin_polar_double, true, true, true, double2, 4)
-ADJOINT(adjoint_spin_polar_float, true, true, true, float2, 4)
+TRANSFORM(synthesis_scalar_ordinary, synthesise, false, false, false, 4)
+TRANSFORM(synthesis_scalar_polar, synthesise, false, false, true, 4)
+TRANSFORM(synthesis_gradient_ordinary, synthesise, true, false, false, 2)
+TRANSFORM(synthesis_gradient_polar, synthesise, true, false, true, 2)
+TRANSFORM(synthesis_spin_ordinary, synthesise, true, true, false, 2)
+TRANSFORM(synthesis_spin_polar, synthesise, true, true, true, 2)
+TRANSFORM(adjoint_scalar_ordinary, transpose, false, false, false, 8)
+TRANSFORM(adjoint_scalar_polar, transpose, false, false, true, 8)
+TRANSFORM(adjoint_gradient_ordinary, transpose, true, false, false, 4)
+TRANSFORM(adjoint_gradient_polar, transpose, true, false, true, 3)
+TRANSFORM(adjoint_spin_ordinary, transpose, true, true, false, 4)
+TRANSFORM(adjoint_spin_polar, transpose, true, true, true, 4)
 
 // The tables of the recursion, one thread an order.
 extern "C" __global__ void recursion_tables(int lmax, int spin, int count, const int* m, const long long* row,
