@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,9 +17,12 @@ from lensrec.filtering.isotropic import filter_alm
 from lensrec.quadratic.combination import minimum_variance, minimum_variance_weights, normalised
 from lensrec.quadratic.estimators import quadratic_estimates
 from lensrec.quadratic.response import normalisation
-from lensrec.sphere.alm import lmax_of, scale_alm
+from lensrec.spectra.coupling import coupling_matrices
+from lensrec.sphere.alm import alm_to_cl, lmax_of, scale_alm
+from lensrec.sphere.geodesic import pixel_angles
 from lensrec.sphere.grids import healpix_grid
 from lensrec.sphere.remap import deflected_positions, deflection, remap_by, remap_tp
+from lensrec.sphere.sht import analysis
 from lensrec.theory.lensing import lensed_spectra
 from tests.benchmarks import inputs
 from tests.benchmarks.healpix_estimators import healpix_estimate
@@ -66,6 +70,13 @@ def cases(size: Size) -> dict[str, Case]:
             f"responses and N0 of all five and MV, with cross terms, ℓ, L ≤ {size.lmax_noise}",
             {"lensrec": lambda: _noise(size), "pytempura": lambda: _pytempura(size)},
             sample=lambda n0: np.asarray(n0)[..., 10:],
+        ),
+        "coupling": Case(
+            f"mode-coupling matrices of a mask, spin 0, 2 and between them, nside {size.coupling[0]}, "
+            f"ℓ ≤ {size.coupling[1]}",
+            {"lensrec": partial(_coupling, size)}
+            | ({"NaMaster": partial(_namaster, size)} if find_spec("pymaster") else {}),
+            sample=lambda matrix: np.asarray(matrix),
         ),
         "lensed-spectra": Case(
             f"lensed TT, EE, BB, TE from unlensed and C^φφ, ℓ ≤ {size.lmax_lensed}",
@@ -296,6 +307,40 @@ def _pytempura(size: Size) -> Run:
     def run() -> np.ndarray:
         norms = pytempura.get_norms([*KEYS, "MV"], weights, weights, totals, 100, lmax, k_ellmax=lmax, no_corr=False)
         return np.stack([norms[key][0] for key in KEYS])
+
+    return run
+
+
+def _mask(nside: int) -> np.ndarray:
+    """An apodised cap."""
+    theta, _ = pixel_angles(healpix_grid(nside), np.arange(12 * nside**2))
+    return np.clip((np.radians(70) - theta) / np.radians(5), 0, 1)
+
+
+def _coupling(size: Size) -> Run:
+    nside, lmax = size.coupling
+    mask, grid = _mask(nside), healpix_grid(nside)
+
+    def run() -> np.ndarray:
+        spectrum = alm_to_cl(analysis(mask, grid, min(2 * lmax, 3 * nside - 1), iterations=0))
+        return coupling_matrices(spectrum, lmax)["00"]
+
+    return run
+
+
+def _namaster(size: Size) -> Run:
+    import pymaster
+
+    nside, lmax = size.coupling
+    mask = _mask(nside)
+    empty = np.zeros((2, 12 * nside**2))
+    bins = pymaster.NmtBin.from_lmax_linear(lmax, 1)
+
+    def run() -> np.ndarray:
+        fields = [pymaster.NmtField(mask, empty[: 1 + spin // 2], spin=spin, n_iter=0, lmax=lmax) for spin in (0, 2)]
+        for a, b in ((0, 1), (1, 1), (0, 0)):
+            workspace = pymaster.NmtWorkspace.from_fields(fields[a], fields[b], bins)
+        return workspace.get_coupling_matrix()
 
     return run
 
