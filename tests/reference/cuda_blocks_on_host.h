@@ -5,6 +5,7 @@
 // a result that depends on it lacks a wait.
 #ifndef LENSREC_CUDA_BLOCKS_ON_HOST_H
 #define LENSREC_CUDA_BLOCKS_ON_HOST_H
+#include <csetjmp>
 #include <ucontext.h>
 
 #include <algorithm>
@@ -29,10 +30,13 @@ namespace on_host {
 constexpr size_t STACK = 1 << 16;
 
 struct Block {
-    std::vector<ucontext_t> threads;
-    std::vector<bool> ended;
+    // A context starts a thread on its stack; from then on it is left and entered by jumps, which ask no kernel.
+    std::vector<ucontext_t> contexts;
+    struct Place { jmp_buf jump; };
+    std::vector<Place> threads;
+    Place scheduler;
+    std::vector<bool> begun, ended;
     std::vector<char> stacks;
-    ucontext_t scheduler;
     unsigned current = 0;
     bool reverse = false;
     bool voted = false, verdict = false;  // of __syncthreads_or: while votes come in, and once they all have
@@ -43,19 +47,30 @@ static Block block;
 
 static void run_thread() {
     block.body(block.arguments);
-    block.ended[block.current] = true;  // and on to the scheduler, by uc_link
+    block.ended[block.current] = true;
+    _longjmp(block.scheduler.jump, 1);
+}
+
+// Run thread i until it waits or ends.
+__attribute__((noinline)) static void resume(unsigned i) {
+    if (_setjmp(block.scheduler.jump)) return;
+    if (block.begun[i]) _longjmp(block.threads[i].jump, 1);
+    block.begun[i] = true;
+    setcontext(&block.contexts[i]);
 }
 
 static void run_block(unsigned size) {
+    block.contexts.resize(size);
     block.threads.resize(size);
+    block.begun.assign(size, false);
     block.ended.assign(size, false);
     block.stacks.resize(size * STACK);
     for (unsigned i = 0; i < size; ++i) {
-        getcontext(&block.threads[i]);
-        block.threads[i].uc_stack.ss_sp = &block.stacks[i * STACK];
-        block.threads[i].uc_stack.ss_size = STACK;
-        block.threads[i].uc_link = &block.scheduler;
-        makecontext(&block.threads[i], run_thread, 0);
+        getcontext(&block.contexts[i]);
+        block.contexts[i].uc_stack.ss_sp = &block.stacks[i * STACK];
+        block.contexts[i].uc_stack.ss_size = STACK;
+        block.contexts[i].uc_link = nullptr;
+        makecontext(&block.contexts[i], run_thread, 0);
     }
     for (bool running = true; running;) {
         running = false;
@@ -65,7 +80,7 @@ static void run_block(unsigned size) {
             if (block.ended[i]) continue;
             block.current = i;
             threadIdx = {i, 0, 0};
-            swapcontext(&block.scheduler, &block.threads[i]);
+            resume(i);
             running = running || !block.ended[i];
         }
         block.verdict = block.voted;
@@ -93,7 +108,9 @@ void launch(void (*kernel)(A...), unsigned gx, unsigned gy, unsigned size, void*
 }
 }  // namespace on_host
 
-inline void __syncthreads() { swapcontext(&on_host::block.threads[on_host::block.current], &on_host::block.scheduler); }
+__attribute__((noinline)) inline void __syncthreads() {
+    if (!_setjmp(on_host::block.threads[on_host::block.current].jump)) _longjmp(on_host::block.scheduler.jump, 1);
+}
 
 inline int __syncthreads_or(int vote) {
     on_host::block.voted = on_host::block.voted || vote;
