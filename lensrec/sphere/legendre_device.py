@@ -5,6 +5,7 @@ namespace `xp` and the compiled `module` are arguments, and any module will do w
 callable (grid, block, arguments), as `cupy.RawModule` has it.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -12,6 +13,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from lensrec.sphere.alm import lmax_of
 
 SOURCE = Path(__file__).parent / "cuda" / "legendre.cu"
 # Threads of a block, and pairs of rings that each of them carries, as in the source.
@@ -31,22 +34,26 @@ class Orders:
     Attributes
     ----------
     lmax, spin : int
-    m : device array (nm,), int32
+    count : int
+        Number of orders.
     arguments : tuple
         What the kernels take of it.
+    mstart : device array (nm,), int64
+        Where in a row of alm, in healpy's order of lmax, a_ℓm of ℓ = 0 is or would be.
     """
 
     lmax: int
     spin: int
-    m: Any
+    count: int
     arguments: tuple
+    mstart: Any
 
     def part(self, first: int, end: int) -> "Orders":
         """The orders at first … end − 1, which share the tables of all."""
-        lmax, spin, _, m, start, row, *tables = self.arguments
-        some = slice(first, end)
-        count = np.int32(len(m[some]))
-        return Orders(self.lmax, self.spin, m[some], (lmax, spin, count, m[some], start[some], row[some], *tables))
+        lmax, spin, count, m, start, row, *tables = self.arguments
+        some, number = slice(first, end), min(end, int(count)) - first
+        arguments = (lmax, spin, np.int32(number), m[some], start[some], row[some], *tables)
+        return Orders(self.lmax, self.spin, number, arguments, self.mstart[some])
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +101,8 @@ def make_orders(lmax: int, spin: int, mval: NDArray[np.integer] | None, xp: Modu
     block = 32
     module.get_function("recursion_tables")((-(-len(m) // block),), (block,), (*head, row_device, alpha, beta, norm))
     start = xp.asarray(start_values(spin, m))
-    return Orders(lmax, spin, m_device, (*head, start, row_device, alpha, beta, norm))
+    mstart = xp.asarray(m * (2 * lmax + 1 - m) // 2)
+    return Orders(lmax, spin, len(m), (*head, start, row_device, alpha, beta, norm), mstart)
 
 
 def make_rings(theta: NDArray[np.float64], xp: ModuleType) -> Rings:
@@ -132,11 +140,11 @@ def alm2leg(
     kind = _kind(orders.spin, len(alm))
     single = _is_single(alm.dtype)
     alm = xp.ascontiguousarray(alm)  # kernels see a pointer alone
-    leg = xp.empty((1 if orders.spin == 0 else 2, rings.count, len(orders.m)), dtype=alm.dtype)
+    leg = xp.empty((1 if orders.spin == 0 else 2, rings.count, orders.count), dtype=alm.dtype)
     head = (*orders.arguments, _start(orders, mstart, xp), np.int64(alm.shape[1]))
     for zone, pairs, arguments in rings.zones:
         module.get_function(f"synthesis_{kind}_{zone}")(
-            (len(orders.m), -(-pairs // (_THREADS * _SYNTHESIS_PAIRS[kind]))),
+            (orders.count, -(-pairs // (_THREADS * _SYNTHESIS_PAIRS[kind]))),
             (_THREADS,),
             (*head, *arguments, single, alm, leg),
         )
@@ -169,8 +177,8 @@ def leg2alm(
     device array (1 or 2, nalm), complex, in the precision of `leg`; zero where it has no (ℓ, m) of these orders.
     """
     spin, lmax = orders.spin, orders.lmax
-    if leg.shape != (1 if spin == 0 else 2, rings.count, len(orders.m)):
-        raise ValueError(f"leg of spin {spin} on {rings.count} rings and {len(orders.m)} orders, got {leg.shape}")
+    if leg.shape != (1 if spin == 0 else 2, rings.count, orders.count):
+        raise ValueError(f"leg of spin {spin} on {rings.count} rings and {orders.count} orders, got {leg.shape}")
     components = 1 if spin == 0 or gradient else 2
     single = _is_single(leg.dtype)
     leg = xp.ascontiguousarray(leg)
@@ -180,9 +188,38 @@ def leg2alm(
     head = (*orders.arguments, _start(orders, mstart, xp), np.int64(nalm))
     for zone, _, arguments in rings.zones:  # one adds to the other
         module.get_function(f"adjoint_{_kind(spin, components)}_{zone}")(
-            (len(orders.m),), (_THREADS,), (*head, *arguments, single, leg, alm)
+            (orders.count,), (_THREADS,), (*head, *arguments, single, leg, alm)
         )
     return alm
+
+
+def legendre_rows(
+    alm: Any, spin: int, theta: NDArray[np.float64], step: int, xp: ModuleType, module: Any
+) -> Iterator[Any]:
+    """The sums of every order 0 … lmax, `step` orders at a time, as rows over θ.
+
+    Parameters
+    ----------
+    alm : device array (n, nalm), complex
+        Spin 0: n real fields. Spin > 0: gradient and curl part, or the gradient alone.
+    spin : int ≥ 0
+    theta : array (nring,)
+        On the host.
+
+    Yields
+    ------
+    device array (n for spin 0, 2 otherwise; orders, nring), complex, in the precision of `alm`
+    """
+    lmax = lmax_of(alm.shape[1])
+    orders, rings = make_orders(lmax, spin, None, xp, module), make_rings(theta, xp)
+    fields = [alm[i : i + 1] for i in range(len(alm))] if spin == 0 else [alm]
+    for first in range(0, lmax + 1, step):
+        part = orders.part(first, first + step)
+        rows = xp.empty((len(fields) if spin == 0 else 2, part.count, rings.count), alm.dtype)
+        for i, field in enumerate(fields):
+            leg = alm2leg(field, part, rings, xp, module)
+            rows[i : i + len(leg)] = leg.transpose(0, 2, 1)
+        yield rows
 
 
 def ring_pairs(theta: NDArray[np.float64]) -> tuple[NDArray, NDArray, NDArray, NDArray]:
@@ -258,7 +295,4 @@ def _is_single(dtype: np.dtype) -> np.int32:
 
 
 def _start(orders: Orders, mstart: NDArray[np.integer] | None, xp: ModuleType) -> Any:
-    if mstart is not None:
-        return xp.asarray(np.asarray(mstart).astype(np.int64))
-    m = orders.m.astype(np.int64)
-    return m * (2 * orders.lmax + 1 - m) // 2
+    return orders.mstart if mstart is None else xp.asarray(np.asarray(mstart).astype(np.int64))

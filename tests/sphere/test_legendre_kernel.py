@@ -217,6 +217,16 @@ def test_some_orders_are_a_part_of_all(module):
     np.testing.assert_array_equal(np.concatenate(parts, axis=2), every)
 
 
+@pytest.mark.parametrize(("spin", "components"), [(0, 1), (0, 3), (1, 1), (2, 2)])
+def test_rows_are_the_sums_of_every_order(module, spin, components):
+    lmax, theta = 30, small_rings()
+    alm = complex_noise(np.random.default_rng(0), components, (lmax + 1) * (lmax + 2) // 2)
+    rows = np.concatenate(list(device.legendre_rows(alm, spin, theta, 7, np, module)), axis=1)
+    sets = [alm] if spin else [alm[i : i + 1] for i in range(components)]
+    expected = [ducc0.sht.alm2leg(alm=a, lmax=lmax, theta=theta, spin=spin, mode=mode(spin, components)) for a in sets]
+    np.testing.assert_allclose(rows, np.concatenate(expected).transpose(0, 2, 1), rtol=0, atol=1e-11)
+
+
 def test_rings_are_paired():
     theta = np.array([2.0, 0.4, np.pi / 2, np.pi - 0.4, 1.5, np.pi - 0.4, np.pi, 0.4 + 1e-13])
     cosine, sine, north, south = device.ring_pairs(theta)
