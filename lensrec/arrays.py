@@ -45,6 +45,8 @@ class Backend:
         Of transforms on the host; 0: as many as this process may use.
     nufft : module or None
         finufft or cufinufft; None: imported when the first plan is made.
+    legendre : "host" or "device"
+        Where a device's Legendre sums are made: by ducc0, and sent, or by lensrec's own kernels.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Backend:
     stream: Any = None
     nthreads: int = 0
     nufft: Any = None
+    legendre: str = "host"
     _plans: "OrderedDict[tuple, Any]" = field(default_factory=OrderedDict, repr=False)
     _modules: dict[Path, Any] = field(default_factory=dict, repr=False)
 
@@ -135,9 +138,13 @@ class Backend:
 
     def kernel(self, source: Path, name: str) -> Callable[..., None]:
         """A CUDA kernel of a .cu file, as a function of the number of elements and of its arguments."""
+        return partial(_launch, self.module(source).get_function(name))
+
+    def module(self, source: Path) -> Any:
+        """A .cu file, compiled once."""
         if source not in self._modules:
             self._modules[source] = self.xp.RawModule(code=source.read_text(encoding="utf-8"), options=("-std=c++14",))
-        return partial(_launch, self._modules[source].get_function(name))
+        return self._modules[source]
 
     def stream_in(
         self, count: int, shape: tuple[int, ...], dtype: np.dtype, fill: Callable[[int, NDArray], None]

@@ -222,6 +222,11 @@ def legendre_rows(
         yield rows
 
 
+def legendre_bytes(lmax: int, components: int, itemsize: int) -> int:
+    """Memory that `legendre_rows` takes beside its rows: coefficients, and the tables of the recursion."""
+    return (lmax + 1) * (lmax + 2) // 2 * (components * itemsize + 24)
+
+
 def ring_pairs(theta: NDArray[np.float64]) -> tuple[NDArray, NDArray, NDArray, NDArray]:
     """Match rings with their mirror images.
 

@@ -26,6 +26,8 @@ from numpy.typing import NDArray
 from lensrec.arrays import Backend, backend, real_dtype, thread_count
 from lensrec.sphere.alm import lmax_of
 from lensrec.sphere.grids import Grid
+from lensrec.sphere.legendre_device import SOURCE as LEGENDRE_SOURCE
+from lensrec.sphere.legendre_device import legendre_bytes, legendre_rows
 from lensrec.sphere.nufft_setting import (
     UPSAMPLING,
     NufftSetting,
@@ -171,7 +173,7 @@ def remap_fields(
     half = all(field.lone for field in fields)
     with b.active():
         alpha = _deflection(b, Field(spin1, 1), grid, deflection_setting(epsilon, setting.upsampling))
-        b.make_room(_bytes(fields, grid, setting, epsilon, lmax_of(spin1.shape[-1]), sum(counts)))
+        b.make_room(_bytes(b, fields, grid, setting, epsilon, lmax_of(spin1.shape[-1]), sum(counts)))
         planes = [fourier_plane(b, field, setting.dtype, half=half) for field in fields]
         out = b.xp.empty((sum(counts), grid.npix), dtype)
         plan = b.plan(planes[0].shape, setting.dtype, epsilon=setting.epsilon, upsampling=setting.upsampling)
@@ -262,10 +264,13 @@ def fourier_plane(backend: Backend, field: Field, dtype: np.dtype, *, half: bool
         orders = np.arange(starts[i], min(starts[i] + step, lmax + 1), dtype=np.uint64)
         legendre_sums(field, colatitudes, orders, out[:, : len(orders)], nthreads=b.nthreads)
 
+    if b.on_device and b.legendre == "device":
+        alm, module = b.to_device(field.alm), b.module(LEGENDRE_SOURCE)
+        chunks = legendre_rows(alm, field.spin, colatitudes, step, xp, module)
+    else:
+        chunks = b.stream_in(len(starts), (parts, step, points), field.alm.dtype, legendre)
     plane = xp.empty(shape, dtype)
-    for first, sums in zip(
-        starts, b.stream_in(len(starts), (parts, step, points), field.alm.dtype, legendre), strict=True
-    ):
+    for first, sums in zip(starts, chunks, strict=True):
         end = min(first + step, lmax + 1)
         some = sums[:, : end - first] * (1.0 / shape[1])
         positive = some[0] + 1j * some[1] if parts == 2 else some[0]
@@ -365,7 +370,7 @@ def _setting(b: Backend, fields: Sequence[Field], grid: Grid, epsilon: float, lm
     ell_rms = max(rms_multipole(field.alm) for field in fields)
     single = fields[0].alm.dtype == np.complex64
     setting = nufft_setting(epsilon, ell_rms, single=single)
-    nbytes = _bytes(fields, grid, setting, epsilon, lmax_phi, rows)
+    nbytes = _bytes(b, fields, grid, setting, epsilon, lmax_phi, rows)
     b.make_room(nbytes)  # what is kept must not change what is chosen
     free = b.free_bytes()
     if free is None or epsilon < UPSAMPLING[1.25][0] or nbytes < 0.9 * free:
@@ -373,9 +378,18 @@ def _setting(b: Backend, fields: Sequence[Field], grid: Grid, epsilon: float, lm
     return nufft_setting(epsilon, ell_rms, single=single, upsampling=1.25)
 
 
-def _bytes(fields: Sequence[Field], grid: Grid, setting: NufftSetting, epsilon: float, lmax_phi: int, rows: int) -> int:
+def _bytes(
+    b: Backend,
+    fields: Sequence[Field],
+    grid: Grid,
+    setting: NufftSetting,
+    epsilon: float,
+    lmax_phi: int,
+    rows: int,
+) -> int:
     lmax, half = fields[0].lmax, all(field.lone for field in fields)
-    return remap_bytes(
+    sums = legendre_bytes(max(lmax, lmax_phi), 2, 16) if b.legendre == "device" else 0
+    return sums + remap_bytes(
         grid.npix,
         [plane_shape(lmax, real=half) for _ in fields],
         setting,

@@ -1,4 +1,4 @@
-"""Compile a CUDA source with g++ and run its kernels on the host, one block after the other."""
+"""Compile a CUDA source for the host and run its kernels there, one block after the other."""
 
 import ctypes
 import re
@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from tests.reference.cuda_on_host import COMPILER
+
 _HEADER = Path(__file__).with_name("cuda_blocks_on_host.h")
 _KERNEL = re.compile(r"^TRANSFORM\((\w+),|^extern \"C\" __global__ void (\w+)\(", re.MULTILINE)
 _NUMBERS = {np.int32: ctypes.c_int32, np.int64: ctypes.c_int64, np.float64: ctypes.c_double}
@@ -20,17 +22,18 @@ class HostModule:
 
     Parameters
     ----------
-    source : Path
-        The .cu file.
+    code : str
+        What is in the .cu file.
     folder : Path
         Where to build.
     """
 
-    def __init__(self, source: Path, folder: Path) -> None:
-        self.kernels = [name or other for name, other in _KERNEL.findall(source.read_text())]
-        lines = [f'#include "{_HEADER}"', f'#include "{source}"', *(f"LAUNCHER({name})" for name in self.kernels)]
+    def __init__(self, code: str, folder: Path) -> None:
+        self.kernels = [name or other for name, other in _KERNEL.findall(code)]
+        lines = [f'#include "{_HEADER}"', code, *(f"LAUNCHER({name})" for name in self.kernels)]
+        assert COMPILER is not None, "ask for COMPILER first"
         (folder / "kernels.cpp").write_text("\n".join(lines) + "\n")
-        command = ["g++", "-std=c++17", "-O2", "-march=native", "-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas"]
+        command = [COMPILER, "-std=c++17", "-O2", "-march=native", "-Wall", "-Werror", "-Wno-unknown-pragmas"]
         subprocess.run([*command, "-shared", "-fPIC", "-o", "kernels.so", "kernels.cpp"], cwd=folder, check=True)
         self.library = ctypes.CDLL(str(folder / "kernels.so"))
 
@@ -52,10 +55,10 @@ class HostModule:
 
 
 @lru_cache
-def host_module(source: Path) -> HostModule:
-    """The module of a source, compiled once."""
+def host_module(code: str) -> HostModule:
+    """The module of a source text, compiled once."""
     with tempfile.TemporaryDirectory() as folder:  # what is loaded outlives its file
-        return HostModule(source, Path(folder))
+        return HostModule(code, Path(folder))
 
 
 def _value(argument: object) -> ctypes.c_void_p:

@@ -12,7 +12,7 @@ from typing import Any
 import finufft
 import numpy as np
 
-from tests.reference import cuda_on_host
+from tests.reference import cuda_blocks_on_host, cuda_on_host
 
 # What `cufinufft.Plan` takes beside its own parameters, of what is used here.
 _PLAN_OPTIONS = {"upsampfac", "modeord", "gpu_device_id", "gpu_stream"}
@@ -54,6 +54,9 @@ class DeviceArray:
 
     def __setitem__(self, key: Any, value: Any) -> None:
         self._host[_plain_key(key)] = self._machine.operand(value)
+
+    def transpose(self, *axes: int) -> "DeviceArray":
+        return self._new(self._host.transpose(*axes))
 
     def astype(self, dtype: Any, copy: bool = True) -> "DeviceArray":
         return self._new(self._host.astype(dtype, copy=copy))
@@ -251,7 +254,10 @@ class _Module:
                 else:
                     raise Refused(f"a kernel takes arrays of the device and numpy scalars, got {type(value)}")
             machine.launched.append((name, machine.device, machine.stream.ptr))
-            cuda_on_host.launch(self._code, name, grid[0], block[0], tuple(given))
+            if "__syncthreads" in self._code:
+                cuda_blocks_on_host.host_module(self._code).get_function(name)(grid, block, tuple(given))
+            else:
+                cuda_on_host.launch(self._code, name, grid[0], block[0], tuple(given))
 
         return launch
 

@@ -1,7 +1,6 @@
-"""Transforms of device arrays, the kernels compiled by g++ and numpy in place of cupy, against those of ducc0."""
+"""Transforms of device arrays, the kernels compiled for the host and numpy in place of cupy, against those of ducc0."""
 
 import dataclasses
-import shutil
 
 import numpy as np
 import pytest
@@ -12,15 +11,16 @@ from lensrec.sphere.device_sht import Transforms
 from lensrec.sphere.grids import gauss_legendre_grid, healpix_grid
 from lensrec.sphere.legendre_device import SOURCE
 from tests.reference.cuda_blocks_on_host import host_module
+from tests.reference.cuda_on_host import COMPILER
 
-pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="no g++ to compile the kernels with")
+pytestmark = pytest.mark.skipif(COMPILER is None, reason="no C++ compiler runs the kernels on the host")
 LMAX = 100
 SPINS = [0, 1, 2, 3]
 
 
 @pytest.fixture(scope="module")
 def transforms():
-    return Transforms(np, host_module(SOURCE))
+    return Transforms(np, host_module(SOURCE.read_text(encoding="utf-8")))
 
 
 def random_alm(spin):

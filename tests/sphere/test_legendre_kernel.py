@@ -1,6 +1,4 @@
-"""The CUDA Legendre transform, its kernels compiled by g++, against direct sums, multiple precision and ducc0."""
-
-import shutil
+"""The CUDA Legendre transform, its kernels compiled for the host, against direct sums, multiple precision and ducc0."""
 
 import ducc0
 import numpy as np
@@ -8,16 +6,17 @@ import pytest
 
 from lensrec.sphere import legendre_device as device
 from tests.reference.cuda_blocks_on_host import host_module
+from tests.reference.cuda_on_host import COMPILER
 from tests.reference.remap import spin_harmonics
 from tests.reference.spin_lambda import spin_lambda
 
-pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="no g++ to compile the kernels with")
+pytestmark = pytest.mark.skipif(COMPILER is None, reason="no C++ compiler runs the kernels on the host")
 KINDS = [(0, 1), (1, 1), (1, 2), (2, 1), (2, 2), (3, 1), (3, 2)]
 
 
 @pytest.fixture(scope="module")
 def module():
-    return host_module(device.SOURCE)
+    return host_module(device.SOURCE.read_text(encoding="utf-8"))
 
 
 def mode(spin, components):

@@ -138,6 +138,22 @@ def test_the_device_pipeline_gives_numpys_map(rows):
 
 
 @needs_compiler
+@pytest.mark.parametrize("rows", [1, 3])
+def test_legendre_sums_made_on_the_device_give_the_same_map(rows):
+    (teb, phi), grid = sky(7, 48, rows, rms=0.02), healpix_grid(16)
+    b = strict_backend(machine := Machine())
+    b.legendre = "device"
+    lensed = b.to_host(remap_tp(teb, phi, grid, epsilon=1e-10, backend=b))
+    expected = remap_tp(teb, phi, grid, epsilon=1e-10, backend="numpy")
+    np.testing.assert_allclose(lensed, expected, rtol=0, atol=1e-10)
+    pairs = b.to_host(remap_scalars(teb, phi, grid, epsilon=1e-10, backend=b))
+    np.testing.assert_allclose(pairs, remap_scalars(teb, phi, grid, epsilon=1e-10, backend="numpy"), rtol=0, atol=1e-10)
+    names = {name for name, _, _ in machine.launched}
+    assert {"synthesis_gradient_polar", "synthesis_gradient_ordinary", "synthesis_scalar_polar"} < names
+    assert ("synthesis_spin_ordinary" in names) == (rows == 3)
+
+
+@needs_compiler
 def test_devices_and_streams_do_not_meet():
     """Two devices in turn, each on a stream of its own: the stand-in refuses an array or a plan of the other."""
     (teb, phi), grid = sky(8, 30), healpix_grid(8)
