@@ -55,6 +55,9 @@ class DeviceArray:
     def __setitem__(self, key: Any, value: Any) -> None:
         self._host[_plain_key(key)] = self._machine.operand(value)
 
+    def reshape(self, *shape: int) -> "DeviceArray":
+        return self._new(self._host.reshape(*shape))
+
     def transpose(self, *axes: int) -> "DeviceArray":
         return self._new(self._host.transpose(*axes))
 
@@ -78,7 +81,7 @@ class DeviceArray:
 
 def _plain_key(key: Any) -> Any:
     for part in key if isinstance(key, tuple) else (key,):
-        if not isinstance(part, int | slice | type(Ellipsis)):
+        if not isinstance(part, int | slice | type(Ellipsis) | None):
             raise Refused(f"an index of {type(part)} would cross from the host")
     return key
 
@@ -197,14 +200,17 @@ class Machine:
         )
         return SimpleNamespace(
             __name__="tests.reference.strict_cupy",
+            arange=made(np.arange),
             asarray=asarray,
             ascontiguousarray=over(np.ascontiguousarray),
             asnumpy=asnumpy,
             conj=over(np.conj),
             cuda=cuda,
             empty=made(filled),
-            fft=SimpleNamespace(fft=over(np.fft.fft)),
+            exp=over(np.exp),
+            fft=SimpleNamespace(fft=over(np.fft.fft), irfft=over(np.fft.irfft), rfft=over(np.fft.rfft)),
             get_default_memory_pool=lambda: pool,
+            zeros=made(np.zeros),
             RawModule=lambda **options: _Module(self, **options),
         )
 
@@ -224,14 +230,17 @@ class _Entered:
 
 class _Event:
     def __init__(self) -> None:
+        self._stream: Stream | None = None
         self._before: list = []
 
     def record(self, stream: Stream) -> None:
-        self._before = stream.sent[:]
-        stream.sent.clear()
+        self._stream, self._before = stream, stream.sent[:]
 
     def synchronize(self) -> None:
-        arrived(self._before)
+        if self._stream is not None:
+            there = {id(one) for one in self._before}
+            self._stream.sent[:] = [one for one in self._stream.sent if id(one) not in there]
+            arrived(self._before)
 
 
 class _Module:

@@ -12,6 +12,7 @@ from lensrec.sphere.grids import gauss_legendre_grid, healpix_grid
 from lensrec.sphere.legendre_device import SOURCE
 from tests.reference.cuda_blocks_on_host import host_module
 from tests.reference.cuda_on_host import COMPILER
+from tests.reference.strict_namespace import Machine
 
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="no C++ compiler runs the kernels on the host")
 LMAX = 100
@@ -74,6 +75,19 @@ def test_single_precision_stays_single(transforms, spin):
     assert back.dtype == np.complex64
     exact_back = sht.adjoint_synthesis(exact, grid, LMAX, spin, weighted=True, nthreads=1)
     assert np.abs(back - exact_back).max() < 1e-6 * np.abs(alm).max()
+
+
+@pytest.mark.parametrize("spin", SPINS)
+def test_a_stand_in_for_cupy_lets_it_pass(transforms, spin):
+    """With a namespace that has only what cupy has, and refuses what would cross between host and device."""
+    xp = Machine().namespace
+    strict = Transforms(xp, xp.RawModule(code=SOURCE.read_text(encoding="utf-8")))
+    grid, alm = grids()[1], random_alm(spin)
+    maps = strict.synthesis(xp.asarray(alm), grid, spin)
+    np.testing.assert_array_equal(xp.asnumpy(maps), transforms.synthesis(alm, grid, spin))
+    back = xp.asnumpy(strict.adjoint_synthesis(maps, grid, LMAX, spin, weighted=True))
+    expected = transforms.adjoint_synthesis(xp.asnumpy(maps), grid, LMAX, spin, weighted=True)
+    np.testing.assert_array_equal(back, expected)
 
 
 def test_grids_that_do_not_fit_are_refused(transforms):
