@@ -9,57 +9,54 @@ where γ is the angle of `follow_geodesics` from n′ along β; nothing is expan
 sphere brings geodesics together, so |ρ| is never less than the distance from n + α(n) to n′ (Rauch's comparison
 theorem; do Carmo, Riemannian Geometry, chapter 10): it is the residual that is asked to be small.
 
-Two equations for two unknowns at each pixel are solved by Broyden's method (1965, Math. Comp. 19, 577): Newton's steps
-with a Jacobian that begins as the unit matrix and takes from each evaluation what it tells about the last step. An
-evaluation is one spin-1 synthesis of α, at those pixels alone that are not there yet. Beginning with 1 + ∇α at n′
-instead costs a synthesis of spin 0 and one of spin 2 and saves no evaluation: within the 2.5′ of a deflection the
-convergence of the sky changes as much as it is large. Without Broyden's term the largest error falls but by a
-factor of 2 or 3 in each.
+The second term is what the remap of a spin-1 field by β makes, so one set of samples of α serves every iteration: all
+of them cost one spin-1 synthesis on the grid, for a start at β = −α(n′), and one onto the samples, between which α is
+then read off six or seven times for a residual of 1e-10. Steps are Broyden's, from the unit matrix on. The Jacobian
+1 + ∇α at n′ instead would cost two syntheses more and saves no iteration: within the 2.5′ of a deflection the
+convergence of the sky changes as much as it is large. Without Broyden's term the largest residual falls but by a
+factor of 2 or 3 each time.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lensrec.sphere.alm import lmax_of, scale_alm
-from lensrec.sphere.geodesic import follow_geodesics, pixel_angles
+from lensrec.arrays import thread_count
+from lensrec.sphere.alm import alm_to_cl, lmax_of, scale_alm
+from lensrec.sphere.broyden import broyden_rings
+from lensrec.sphere.geodesic import ring_bounds, ring_deflections, shares
+from lensrec.sphere.gridding import Gridding, gridding
 from lensrec.sphere.grids import Grid
-from lensrec.sphere.magnification import determinant, distortion
-from lensrec.sphere.remap import EPSILON_RANGE, deflection, remap
+from lensrec.sphere.interpolate import remap_rings
+from lensrec.sphere.lensing_map import _bands
+from lensrec.sphere.magnification import magnification_determinant
+from lensrec.sphere.planes import band, oversampled_legs
+from lensrec.sphere.remap import EPSILON_RANGE, deflection
 
 _MOST_EVALUATIONS = 30
-# α is evaluated to tolerance/20 rms, which at the worst of 10⁸ pixels, at 6σ, is 0.2 of the tolerance after ducc0's
-# margin; what is measured then has to be below the other 0.8.
-_ACCURACY, _MEASURED = 0.05, 0.8
-# A step longer than this many residuals means a Jacobian gone astray: 1/20 is a magnification of 400.
-_LONGEST_STEP = 20.0
-# Pixels stepped at a time: they stay in the cache.
-_CHUNK = 1 << 14
+# α is evaluated to tolerance/20 rms, which at the worst of 10⁸ pixels, at 6σ, is 0.3 of the tolerance; what is
+# measured then has to be below the other 0.7.
+_ACCURACY, _MEASURED = 0.05, 0.7
 
 
 @dataclass(frozen=True)
 class InverseDeflection:
-    """Where the light that comes from each pixel is seen, and what it takes to undo the lensing.
+    """Where the light that comes from each pixel is seen.
 
     Attributes
     ----------
     field : array (2, npix), float64
-        β along e_θ and e_φ, radians, as `deflected_positions` takes it.
-    positions : array (npix, 2), float64
-        θ, φ of n = n′ + β.
-    gamma : array (npix,), float64
-        By how much polarisation turns on the way: a lensed sky is delensed by
-        ``remap(alm, inverse.positions, spin=2, gamma=inverse.gamma)``.
+        β along e_θ and e_φ, radians, as `deflected_positions` takes it. A lensed sky is delensed by
+        ``remap_by(lensed_alm, inverse.field, grid)``.
     residual : float
-        Largest |β + α| that was left: no n + α(n) is farther than this from its n′, radians.
+        No n + α(n) is farther than this from its n′, radians.
     evaluations : int
-        Spin-1 syntheses off the grid that it took; one on the grid came before.
+        How often α was read off at most.
     """
 
     field: NDArray[np.float64]
-    positions: NDArray[np.float64]
-    gamma: NDArray[np.float64]
     residual: float
     evaluations: int
 
@@ -83,7 +80,7 @@ def inverse_deflection(
     curl_alm : array (nalm,), complex, optional
         Curl potential Ω, with the lmax of φ.
     tolerance : float
-        Distance in radians by which n + α(n) may miss n′ at any pixel; no less than 1e-11 of the rms of α.
+        Distance in radians by which n + α(n) may miss n′ at any pixel; no less than 2e-11 of the rms of α.
     nthreads : int
         0: as many as this process may use.
 
@@ -99,74 +96,77 @@ def inverse_deflection(
         for one n′, any of them may be found.
     """
     alpha = deflection(phi_alm, grid, curl_alm=curl_alm, nthreads=nthreads)
+    longest = ring_deflections(alpha, grid, nthreads=nthreads)
+    if not np.isfinite(longest).all():
+        raise ValueError("the deflection is infinite or NaN somewhere; is a potential?")
     ell = np.arange(lmax_of(len(phi_alm)) + 1.0)
     potentials = np.stack([phi_alm, np.zeros_like(phi_alm) if curl_alm is None else curl_alm]).astype(np.complex128)
-    coefficients = scale_alm(potentials, np.sqrt(ell * (ell + 1.0)))
-    rms = float(np.sqrt(np.mean(alpha**2)))
-    if not tolerance >= 2e-11 * rms or not tolerance > 0:
+    spin1 = scale_alm(potentials, np.sqrt(ell * (ell + 1.0)))
+    # of one component, all over the sphere
+    rms = float(np.sqrt((2 * ell + 1) @ (alm_to_cl(spin1[0]) + alm_to_cl(spin1[1])) / (8.0 * np.pi)))
+    if not (tolerance >= 2e-11 * rms and tolerance > 0):
         raise ValueError(f"the tolerance must be 2e-11 of the deflection's rms of {rms:.3g} or more, got {tolerance:g}")
     epsilon = float(np.clip(_ACCURACY * tolerance / rms if rms > 0 else 1.0, *EPSILON_RANGE))
-
-    beta = -alpha
-    positions = np.empty((grid.npix, 2))
-    gamma, missed = np.empty(grid.npix), np.empty(grid.npix)
-    # the last step, and ∂ρ/∂β row by row; single precision is far better than what is known of them
-    step, jacobian = beta.astype(np.float32), np.zeros((4, grid.npix), dtype=np.float32)
-    jacobian[[0, 3]] = 1.0
-    active = np.arange(grid.npix)
-    for evaluation in range(1, _MOST_EVALUATIONS + 1):
-        every = len(active) == grid.npix
-        tried = beta if every else beta[:, active]
-        at, turn = follow_geodesics(tried, grid if every else _pixels(grid, active), nthreads=nthreads)
-        rho = remap(coefficients, at, spin=1, epsilon=epsilon, gamma=turn, nthreads=nthreads)
-        rho += tried
-        positions[active], gamma[active], missed[active] = at, turn, np.hypot(rho[0], rho[1])
-        left = missed[active] > _MEASURED * tolerance
-        if not left.any():
-            residual = float(missed.max()) + (1.0 - _MEASURED) * tolerance
-            return InverseDeflection(beta, positions, gamma, residual, evaluation)
-        active, rho = active[left], rho[:, left]
-        for start in range(0, len(active), _CHUNK):
-            part = slice(start, start + _CHUNK)
-            _broyden_step(beta, step, jacobian, rho[:, part], active[part])
-    det = determinant(alpha, *distortion(phi_alm, grid, curl_alm=curl_alm, nthreads=nthreads))
-    why = f"the deflection folds the sky (det A falls to {det.min():.2g})" if det.min() <= 0 else "it is too steep"
-    raise ValueError(
-        f"no inverse of the deflection was found at {len(active)} of {grid.npix} pixels, which after "
-        f"{_MOST_EVALUATIONS} evaluations are still missed by up to {missed.max():.2g} rad: {why}"
-    )
+    # |β| is |α| at another point: more than any pixel need have, but hardly twice that, or 6σ
+    reach = 2.0 * max(float(longest.max()), 6.0 * rms)
+    limit = _MEASURED * tolerance
+    worst, evaluations = _solve(alpha, spin1, grid, gridding(len(ell) - 1, epsilon), limit, reach, nthreads)
+    if worst.max() > limit:
+        det = magnification_determinant(phi_alm, grid, curl_alm=curl_alm, nthreads=nthreads).min()
+        why = f"the deflection folds the sky (det A falls to {det:.2g})" if det <= 0 else "it is too steep"
+        raise ValueError(
+            f"no inverse of the deflection was found on {np.count_nonzero(worst > limit)} of {len(worst)} rings, where "
+            f"after {evaluations} evaluations pixels are missed by up to {worst.max():.2g} rad: {why}"
+        )
+    return InverseDeflection(alpha, float(worst.max()) + (1.0 - _MEASURED) * tolerance, evaluations)
 
 
-def _broyden_step(
-    beta: NDArray[np.float64],
-    step: NDArray[np.float32],
-    jacobian: NDArray[np.float32],
-    rho: NDArray[np.float64],
-    pixels: NDArray[np.integer],
-) -> None:
-    """Correct the Jacobian of some pixels by what the last step came to, and go on by −J⁻¹ρ; all in place.
+def _solve(
+    field: NDArray[np.float64],
+    spin1: NDArray[np.complex128],
+    grid: Grid,
+    plan: Gridding,
+    limit: float,
+    reach: float,
+    nthreads: int,
+) -> tuple[NDArray[np.float64], int]:
+    """Turn α into β in place, band by band; return the largest |ρ| of each ring, and the evaluations it took."""
+    threads = thread_count(nthreads)
+    start, count = ring_bounds(grid)
+    every = np.full(len(start), reach)
+    worst = np.zeros(len(start))
+    legs = oversampled_legs([(spin1, 1)], plan, nthreads=threads)
+    bands = list(_bands(grid.theta, every, plan))
+    height = max(last - first for _, first, last in bands)
+    samples = np.empty((2, height, plan.columns + 2 * plan.width))
 
-    J foretold ρ = 0 after the step, so J + ρ stepᵀ/|step|² is the least change that would have foretold it right.
-    """
-    s, t = step[:, pixels].astype(np.float64)
-    r, q = rho
-    square = s * s + t * t
-    over = np.divide(1.0, square, out=np.zeros_like(square), where=square > 0)
-    a, b, c, d = jacobian[:, pixels] + np.array([r * s * over, r * t * over, q * s * over, q * t * over])
-    det = a * d - b * c
-    s, t = b * q - d * r, c * r - a * q
-    astray = np.hypot(s, t) >= _LONGEST_STEP * np.abs(det) * np.hypot(r, q)
-    if astray.any():
-        s, t, det = np.where(astray, (-r, -q, np.ones_like(r)), (s, t, det))
-        a, b, c, d = np.where(astray, np.array([1.0, 0.0, 0.0, 1.0])[:, None], (a, b, c, d))
-    moved = np.array([s / det, t / det])
-    beta[:, pixels] += moved
-    step[:, pixels] = moved
-    jacobian[:, pixels] = a, b, c, d
+    def solve(rings: NDArray[np.int64], first: int) -> int:
+        # by themselves, so that all that is needed of these pixels stays in the cache
+        sizes = count[rings]
+        here = np.zeros_like(start)
+        here[rings] = np.cumsum(sizes) - sizes
+        beta, image = np.empty((2, sizes.sum())), np.empty((2, sizes.sum()))
+        for ring in rings:
+            beta[:, here[ring] : here[ring] + count[ring]] = -field[:, start[ring] : start[ring] + count[ring]]
+        step, jacobian = beta.copy(), np.zeros((4, beta.shape[1]))
+        jacobian[[0, 3]] = 1.0
+        active, evaluation = rings, 0
+        while len(active) and evaluation < _MOST_EVALUATIONS:
+            remap_rings(
+                active, grid.theta, count, grid.phi0, here, every, beta, samples, first, plan.rows, plan.columns,
+                plan.coefficients, (0,) * plan.width, (0, 0), 1, image,
+            )  # fmt: skip
+            broyden_rings(active, here, count, beta, image, step, jacobian, limit, reach, worst)
+            evaluation += 1
+            active = active[worst[active] > limit]
+        for ring in rings:
+            field[:, start[ring] : start[ring] + count[ring]] = beta[:, here[ring] : here[ring] + count[ring]]
+        return evaluation
 
-
-def _pixels(grid: Grid, pixels: NDArray[np.integer]) -> Grid:
-    """Some pixels of a grid, each a ring of its own; they have no quadrature."""
-    theta, phi = pixel_angles(grid, pixels)
-    ones = np.ones(len(pixels), dtype=np.uint64)
-    return Grid(theta, ones, phi, np.arange(len(pixels), dtype=np.uint64), np.zeros(len(pixels)), -1)
+    evaluations = 0
+    with ThreadPoolExecutor(threads) as pool:
+        for rings, first, last in bands:
+            band(legs, (1, 1), first, last, plan, samples, nthreads=threads)
+            lots = shares(rings, count)
+            evaluations = max(evaluations, *pool.map(solve, lots, [first] * len(lots)))
+    return worst, evaluations

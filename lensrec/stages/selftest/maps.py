@@ -11,7 +11,7 @@ from lensrec.sphere.geodesic import pixel_angles
 from lensrec.sphere.grids import Grid, gauss_legendre_grid, healpix_grid
 from lensrec.sphere.inverse import inverse_deflection
 from lensrec.sphere.magnification import magnification_determinant
-from lensrec.sphere.remap import deflected_positions, deflection, remap, remap_at, remap_tp
+from lensrec.sphere.remap import deflected_positions, deflection, remap, remap_at, remap_by, remap_tp
 from lensrec.sphere.sht import analysis_tp, synthesis_tp
 from lensrec.stages.selftest import truths
 
@@ -132,10 +132,12 @@ def inverse() -> float:
     phi, omega = potentials(rng, lmax, 3e-3)
     found = inverse_deflection(phi, grid, curl_alm=omega, tolerance=1e-10)
     root = np.sqrt(np.arange(lmax + 1.0) * np.arange(1.0, lmax + 2.0))
-    alpha = remap(scale_alm(np.array([phi, omega]), root), found.positions, spin=1, epsilon=1e-12)
-    theta, lon, _ = truths.walk(found.positions[:, 0], found.positions[:, 1], alpha)
-    there = truths.axes(theta, lon)[0]
-    return float(np.sqrt(((there - truths.axes(*angles(grid))[0]) ** 2).sum(axis=0)).max())
+    centres = angles(grid)
+    theta, lon, _ = truths.walk(centres[0], centres[1], found.field)
+    positions = np.stack([theta, lon % (2.0 * np.pi)], axis=1)
+    alpha = remap(scale_alm(np.array([phi, omega]), root), positions, spin=1, epsilon=1e-12)
+    there = truths.axes(*truths.walk(theta, lon, alpha)[:2])[0]
+    return float(np.sqrt(((there - truths.axes(centres[0], centres[1])[0]) ** 2).sum(axis=0)).max())
 
 
 def delensed() -> float:
@@ -147,12 +149,7 @@ def delensed() -> float:
     # with ℓ|α| of 0.5 terms of the k-th order in α, which end at ℓ = 24 + 12k, are below 1e-12 from k = 12 on
     lensed = analysis_tp(remap_tp(teb, phi, fine, curl_alm=omega, epsilon=1e-12), fine, lensed_lmax)
     found = inverse_deflection(phi, grid, curl_alm=omega, tolerance=1e-12)
-    back = np.array(
-        [
-            remap(lensed[0], found.positions, spin=0, epsilon=1e-12),
-            *remap(lensed[1:], found.positions, spin=2, epsilon=1e-12, gamma=found.gamma),
-        ]
-    )
+    back = remap_by(lensed, found.field, grid, epsilon=1e-12)
     return rms(back - synthesis_tp(teb, grid)) / sky_rms(teb)
 
 
