@@ -8,16 +8,13 @@ of `products`. In harmonic space this equals the sum of Okamoto & Hu 2003 (astro
 and the grid holds the products exactly, so the two agree to rounding.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
 
-import numpy as np
 from numpy.typing import NDArray
 
-from lensrec.quadratic.legs import add_product, gradient_leg, plain_leg, product_grid
+from lensrec.quadratic.legs import gradient_leg, plain_leg
 from lensrec.quadratic.products import Product, products_in_use, spin_raised
-from lensrec.sphere.alm import lmax_of, scale_alm
-from lensrec.sphere.sht import adjoint_synthesis
+from lensrec.sphere.ring_products import Field, vector_products
 
 
 def quadratic_estimates(
@@ -56,8 +53,9 @@ def quadratic_estimates(
 
     Notes
     -----
-    A leg is synthesised once, whatever the number of estimators that use it, and freed after its last use: all five
-    cost 9 syntheses (11 where C^BB is among the weights) and 5 spin-1 analyses.
+    A leg is summed over ℓ once, whatever the number of estimators that use it: all five cost 9 syntheses (11 where
+    C^BB is among the weights) and 5 spin-1 analyses, of which all syntheses share one evaluation of λ_ℓm(θ), and all
+    analyses another.
     """
     keys = list(keys)
     sets = {"a": filtered, "b": filtered if second is None else second}
@@ -67,38 +65,33 @@ def quadratic_estimates(
         for legs in sets.values():
             if field not in legs:
                 raise ValueError(f"estimators {', '.join(keys)} need the filtered field {field}")
-    lmaxes = [lmax_of(legs[field].shape[-1]) for legs in sets.values() for field in fields]
-    grid = product_grid(max(lmaxes, default=0), max(lmaxes, default=0), lmax_phi)
+    for key, pairs in plan.items():
+        if not pairs:
+            raise ValueError(f"estimator {key}: all of its weight spectra are zero")
+    if not plan:
+        return {}
 
-    uses = Counter(leg for pairs in plan.values() for _, p, _, g in pairs for leg in (p, g))
-    cache: dict[tuple, NDArray] = {}
+    fields_in_use: list[Field] = []
+    places: dict[tuple, slice] = {}
+    for name in dict.fromkeys(leg for pairs in plan.values() for _, p, _, g in pairs for leg in (p, g)):
+        which, what = name
+        leg = gradient_leg(what, sets[which], weights) if isinstance(what, Product) else plain_leg(what, sets[which])
+        start = sum(field.components for field in fields_in_use)
+        places[name] = slice(start, start + sum(field.components for field in leg))
+        fields_in_use += leg
 
-    def leg(name: tuple) -> NDArray:
-        if name not in cache:
-            which, what = name
-            cache[name] = (
-                gradient_leg(what, sets[which], weights, grid, nthreads=nthreads)
-                if isinstance(what, Product)
-                else plain_leg(what, sets[which], grid, nthreads=nthreads)
-            )
-        uses[name] -= 1
-        return cache[name] if uses[name] else cache.pop(name)
+    def multiply(legs: NDArray, products: NDArray) -> None:
+        from lensrec.quadratic.pixels import polarisation_product, temperature_product
+
+        for i, pairs in enumerate(plan.values()):
+            for j, (product, plain, factor, gradient) in enumerate(pairs):
+                kind = polarisation_product if product.polarised else temperature_product
+                scale = legs.dtype.type(factor)
+                kind(legs[places[plain]], legs[places[gradient]], scale, products[2 * i : 2 * i + 2], j > 0)
 
     root = spin_raised(lmax_phi, 0)
-    estimates = {}
-    for key, pairs in plan.items():
-        spin1: NDArray | None = None
-        for product, plain_name, factor, gradient_name in pairs:
-            plain, gradient = leg(plain_name), leg(gradient_name)
-            if spin1 is None:
-                spin1 = np.zeros((2, grid.npix), dtype=plain.dtype)
-            add_product(product, plain, gradient, spin1, factor, nthreads=nthreads)
-            del plain, gradient
-        if spin1 is None:
-            raise ValueError(f"estimator {key}: all of its weight spectra are zero")
-        analysed = adjoint_synthesis(spin1, grid, lmax_phi, 1, weighted=True, nthreads=nthreads)
-        estimates[key] = scale_alm(analysed, root)
-    return estimates
+    estimates = vector_products(fields_in_use, multiply, len(plan), lmax_phi, scale=root, nthreads=nthreads)
+    return dict(zip(plan, estimates, strict=True))
 
 
 def _pairs(key: str, weights: dict[str, NDArray], *, symmetrise: bool) -> list[tuple]:

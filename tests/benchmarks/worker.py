@@ -10,11 +10,12 @@ import resource
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import ducc0
 import numpy as np
 
+from lensrec.quadratic import estimators
 from tests.benchmarks.cases import cases
 from tests.benchmarks.inputs import SIZES
 
@@ -31,11 +32,22 @@ def counted(run: Callable[[], object]) -> tuple[object, dict[str, int]]:
 
         return call
 
+    products = estimators.vector_products
+
+    def counting_products(
+        fields: Sequence, multiply: Callable, outputs: int, *args: object, **kwargs: object
+    ) -> object:
+        counts["synthesis"] += len(fields)
+        counts["adjoint_synthesis"] += outputs
+        return products(fields, multiply, outputs, *args, **kwargs)
+
     try:
         for name in originals:
             setattr(ducc0.sht, name, counting(name))
+        estimators.vector_products = counting_products
         return run(), dict(counts)
     finally:
+        estimators.vector_products = products
         for name, original in originals.items():
             setattr(ducc0.sht, name, original)
 
