@@ -238,9 +238,10 @@ class _Event:
 
     def synchronize(self) -> None:
         if self._stream is not None:
-            there = {id(one) for one in self._before}
-            self._stream.sent[:] = [one for one in self._stream.sent if id(one) not in there]
-            arrived(self._before)
+            waited = {id(one) for one in self._before}
+            known = [one for one in self._stream.sent if id(one) in waited]
+            self._stream.sent[:] = [one for one in self._stream.sent if id(one) not in waited]
+            arrived(known)
 
 
 class _Module:

@@ -168,6 +168,18 @@ def test_devices_and_streams_do_not_meet():
 
 
 @needs_compiler
+def test_a_backend_without_a_stream_follows_the_current_one():
+    (teb, phi), grid = sky(8, 10, 1), healpix_grid(4)
+    machine = Machine()
+    b = strict_backend(machine)
+    for ptr in (3, 4):
+        machine.launched.clear()
+        with machine.new_stream(ptr):
+            remap_tp(teb, phi, grid, backend=b)
+        assert {stream for _, _, stream in machine.launched} == {ptr}
+
+
+@needs_compiler
 def test_positions_are_found_once_for_t_and_p():
     (teb, phi), grid = sky(9, 30), healpix_grid(8)
     machine = Machine()
