@@ -184,7 +184,13 @@ class Backend:
 
 
 def backend(
-    name: str = "auto", *, needed_bytes: int = 0, device: int | None = None, stream: Any = None, nthreads: int = 0
+    name: str = "auto",
+    *,
+    needed_bytes: int = 0,
+    device: int | None = None,
+    stream: Any = None,
+    legendre: str = "auto",
+    nthreads: int = 0,
 ) -> Backend:
     """Numpy, or a CUDA device by cupy.
 
@@ -198,6 +204,9 @@ def backend(
         Number of the CUDA device; the current one.
     stream : cupy.cuda.Stream, optional
         The current one.
+    legendre : "auto", "host" or "device"
+        Where a device's Legendre sums are made. "auto": there, if its double precision is at least a quarter as fast as
+        its single precision, which that of graphics cards is not.
     nthreads : int
 
     Raises
@@ -209,25 +218,29 @@ def backend(
     """
     if name not in ("auto", "numpy", "cupy"):
         raise ValueError(f'the backend must be "auto", "numpy" or "cupy", got {name!r}')
+    if legendre not in ("auto", "host", "device"):
+        raise ValueError(f'Legendre sums are made on the "host" or the "device", or "auto", got {legendre!r}')
     if name != "numpy":
         try:
-            return _cuda_backend(needed_bytes, device, stream, nthreads)
+            return _cuda_backend(needed_bytes, device, stream, legendre, nthreads)
         except NoDevice:
             if name == "cupy":
                 raise
     return Backend("numpy", np, "numpy", nthreads=nthreads)
 
 
-def _cuda_backend(needed_bytes: int, device: int | None, stream: Any, nthreads: int) -> Backend:
+def _cuda_backend(needed_bytes: int, device: int | None, stream: Any, legendre: str, nthreads: int) -> Backend:
     ask_driver()
     cupy = import_part("cupy", "cupy-cuda12x")
     import_cufinufft()
     number = cupy.cuda.runtime.getDevice() if device is None else device
     try:
         described = cupy.cuda.runtime.getDeviceProperties(number)["name"].decode()
+        slowness = cupy.cuda.Device(number).attributes["SingleToDoublePrecisionPerfRatio"]
     except cupy.cuda.runtime.CUDARuntimeError as err:
         raise NoDevice(f"backend cupy: CUDA device {number} does not answer: {err}") from None
     made = Backend("cupy", cupy, f"cupy on {described} (device {number})", number, stream, nthreads)
+    made.legendre = ("device" if slowness <= 4 else "host") if legendre == "auto" else legendre
     free = made.free_bytes() or 0
     if free < needed_bytes:
         raise NoDevice(

@@ -194,7 +194,7 @@ def info() -> None:
     """Say which versions and how many threads there are, and which recipes come with lensrec."""
     import platform
 
-    from lensrec.arrays import thread_count
+    from lensrec.arrays import backend, thread_count
     from lensrec.recipe_files import shipped_recipes
     from lensrec.rundir import package_versions
 
@@ -202,6 +202,7 @@ def info() -> None:
         typer.echo(f"{name:10} {version}")
     typer.echo(f"{'python':10} {platform.python_version()} on {platform.platform()}")
     typer.echo(f"{'threads':10} {thread_count()}")
+    typer.echo(f"{'backend':10} {backend().about}")
     typer.echo(f"{'recipes':10} {', '.join(shipped_recipes('sims'))}")
     typer.echo(f"{'pipelines':10} {', '.join(shipped_recipes('pipelines'))}")
 

@@ -76,6 +76,16 @@ def test_auto_takes_the_device_that_is_there_and_says_which(machine):
     np.testing.assert_array_equal(b.to_host(there), np.arange(4.0))
 
 
+def test_legendre_sums_are_made_where_double_precision_is_fast(machine):
+    assert backend("cupy").legendre == "device"
+    assert backend("cupy", legendre="host").legendre == "host"
+    machine.slowness = 64
+    assert backend("cupy").legendre == "host"
+    assert backend("cupy", legendre="device").legendre == "device"
+    with pytest.raises(ValueError, match="or the"):
+        backend("cupy", legendre="gpu")
+
+
 @pytest.mark.parametrize(
     ("missing", "said"),
     [

@@ -335,6 +335,11 @@ def test_info_names_versions_and_recipes(lensrec: Run) -> None:
         assert word in stdout
 
 
+def test_info_says_where_skies_would_be_lensed(lensrec: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lensrec.arrays.backend", lambda: types.SimpleNamespace(about="cupy on a device"))
+    assert "backend    cupy on a device\n" in lensrec("info")[1]
+
+
 def test_the_version_is_told(lensrec: Run) -> None:
     assert lensrec("--version")[:2] == (0, "lensrec 0.1.0\n")
 

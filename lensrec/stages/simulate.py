@@ -176,8 +176,25 @@ def lensed_alm(
     if not sky.lensed:
         return resize_alm(unlensed, sky.lmax_data)
     grid = _analysis_grid(sky)
+    if backend is not None and backend.on_device and backend.legendre == "device":
+        return _lensed_alm_on_device(unlensed, phi, grid, sky, backend)
     maps = _lens(unlensed, phi, grid, sky.epsilon, backend, nthreads)
     return analysis_tp(maps, grid, sky.lmax_data, nthreads=nthreads)
+
+
+def _lensed_alm_on_device(unlensed: NDArray, phi: NDArray, grid: Grid, sky: SkyRecipe, backend: Backend) -> NDArray:
+    """The same, with nothing but coefficients crossing between host and device."""
+    from lensrec.sphere import nufft_remap
+    from lensrec.sphere.device_sht import Transforms
+    from lensrec.sphere.legendre_device import SOURCE
+
+    maps = nufft_remap.remap_tp(unlensed, phi, grid, epsilon=sky.epsilon, backend=backend)
+    with backend.active():
+        transforms = Transforms(backend.xp, backend.module(SOURCE))
+        rows = [transforms.adjoint_synthesis(maps[0], grid, sky.lmax_data, weighted=True)[None]]
+        if len(maps) == 3:
+            rows.append(transforms.adjoint_synthesis(maps[1:], grid, sky.lmax_data, 2, weighted=True))
+        return np.concatenate([backend.to_host(row) for row in rows])
 
 
 def _analysis_grid(sky: SkyRecipe) -> Grid:

@@ -35,16 +35,17 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--lmax", type=int, default=4024)
     parser.add_argument("--epsilon", type=float, default=1e-7)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--legendre", choices=["auto", "host", "device"], default="auto", help="where sums are made")
     options = parser.parse_args(arguments)
     try:
-        b = backend("cupy")
+        b = backend("cupy", legendre=options.legendre)
     except NoDevice as err:
         print(f"no CUDA device: {err}", file=sys.stderr)
         return 1
     record = measure(b, options.nside, options.lmax, options.epsilon, options.repeats)
     print("\n".join(table(record)))
     FOLDER.mkdir(parents=True, exist_ok=True)
-    (FOLDER / f"gpu_{options.nside}_{options.lmax}.json").write_text(json.dumps(record, indent=1) + "\n")
+    (FOLDER / f"gpu_{options.nside}_{options.lmax}_{b.legendre}.json").write_text(json.dumps(record, indent=1) + "\n")
     return 0
 
 
@@ -75,6 +76,7 @@ def measure(b: Backend, nside: int, lmax: int, epsilon: float, repeats: int) -> 
         host.append(time.perf_counter() - start)
     return {
         "device": b.about,
+        "legendre": b.legendre,
         "nside": nside,
         "lmax": lmax,
         "epsilon": epsilon,
@@ -120,8 +122,8 @@ def stages(b: Backend, grid: Grid) -> Iterator[tuple[dict[str, float], dict[str,
     b.plan = lambda *args, **options: Plan(made(*args, **options), options["upsampling"])  # type: ignore[method-assign]
     kept = {name: getattr(nufft_remap, name) for name in ("fourier_plane", "pixel_centres", "follow", "unpack")}
     counts: dict[str, tuple[str, Callable[..., float]]] = {
-        # sums sent from the host's memory; rows read and written by the doubling and the FFT
-        "fourier_plane": ("Legendre sums on the host, modes", lambda plane, *_: 4.0 * plane.nbytes),
+        # rows read and written by the doubling and the FFT
+        "fourier_plane": ("Legendre sums, modes", lambda plane, *_: 4.0 * plane.nbytes),
         "pixel_centres": ("pixel centres", lambda out, *_: 2.0 * out[0].nbytes),
         "follow": ("positions", lambda out, b, tile, alpha: alpha.nbytes + sum(x.nbytes for x in out if x is not None)),
         "unpack": ("turning, unpacking", lambda _, b, v, rows: v.nbytes + 8.0 * v.size + sum(r.nbytes for r in rows)),
@@ -167,7 +169,8 @@ def table(record: dict[str, Any]) -> list[str]:
     """What was measured, as Markdown."""
     roof, warm = record["copy_bytes_per_second"], record["warm"]
     lines = [
-        f"{record['device']}: T, Q, U at nside {record['nside']}, lmax {record['lmax']}, epsilon {record['epsilon']:g}",
+        f"{record['device']}: T, Q, U at nside {record['nside']}, lmax {record['lmax']}, "
+        f"epsilon {record['epsilon']:g}, Legendre sums on the {record['legendre']}",
         "",
         "| stage | cold, s | warm, s | Mpix/s | share of the bandwidth roof |",
         "|---|---|---|---|---|",

@@ -146,6 +146,7 @@ class Machine:
     def __init__(self, devices: int = 1, free: int = 10**12) -> None:
         self.devices, self.free = devices, free
         self.launched: list[tuple[str, int, int]] = []
+        self.slowness = 2
         self._entered = [0]
         self.streams = [Stream(self, 0)]
         self.plans: list[dict] = []
@@ -220,6 +221,7 @@ class _Entered:
         if not 0 <= number < machine.devices:
             raise Refused(f"there is no device {number}")
         self._machine, self._number = machine, number
+        self.attributes = {"SingleToDoublePrecisionPerfRatio": machine.slowness}
 
     def __enter__(self) -> None:
         self._machine._entered.append(self._number)

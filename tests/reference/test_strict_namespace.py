@@ -27,6 +27,8 @@ def test_every_name_is_one_of_cupys():
     import cupyx
 
     assert hasattr(cupyx, "empty_pinned")
+    assert hasattr(cupy.cuda.Device, "attributes")  # whose names are the runtime's, without their first word
+    assert hasattr(cupy.cuda.runtime, "cudaDevAttrSingleToDoublePrecisionPerfRatio")
     for method in (
         "set",
         "astype",

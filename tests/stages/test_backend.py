@@ -28,10 +28,15 @@ def device(machine):
 
 @needs_compiler
 @pytest.mark.parametrize("polarisation", [True, False])
-def test_a_sky_lensed_on_a_device_is_the_sky_lensed_in_numpy(polarisation):
+@pytest.mark.parametrize("legendre", ["host", "device"])
+def test_a_sky_lensed_on_a_device_is_the_sky_lensed_in_numpy(polarisation, legendre, monkeypatch):
+    monkeypatch.setattr(stage, "lensing_reach", lambda lmax: 100)  # a small grid, for a short test
     recipe = small(sky={"polarisation": polarisation})
     machine = Machine()
-    there, here = simulate(recipe, 1, backend=device(machine)), simulate(recipe, 1)
+    b = device(machine)
+    b.legendre = legendre
+    there, here = simulate(recipe, 1, backend=b), simulate(recipe, 1)
+    assert any(name.startswith("adjoint") for name, _, _ in machine.launched) == (legendre == "device")
     np.testing.assert_array_equal(there.unlensed_alm, here.unlensed_alm)
     assert "deflect" in [name for name, _, _ in machine.launched]
     for a, b in zip([*there.lensed, *there.data], [*here.lensed, *here.data], strict=True):
