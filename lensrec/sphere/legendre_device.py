@@ -6,9 +6,9 @@ callable (grid, block, arguments), as `cupy.RawModule` has it.
 
 A transform takes, for each (ℓ, m) and pair of rings, 4 fused multiply-adds in double precision for spin 0, 8 for a pure
 gradient, 12 with a curl (6, 11 and 15 where sin θ < 0.1), and only the 2 or 4 of the recursion where a harmonic is too
-small to count. On HEALPix of nside 2048 with ℓ ≤ 4000 these are 1.1e11 for T and 2.9e11 for Q and U. Neither memory (0.5
-GB of leg for T) nor the sums over rings of the adjoint take as long, so that an H100 (SXM, 1.7e13 a second at its peak)
-cannot do it in less than 6 and 17 ms: an estimate of the floor. No time was measured on a device.
+small to count. On HEALPix of nside 2048 with ℓ ≤ 4000 that is 1.1e11 for T and 2.9e11 for Q and U. Memory (0.5 GB of
+leg for T) takes less, and so do the sums over rings, so that an H100 (SXM, 1.7e13 a second at its peak) cannot
+do it in less than 6 and 17 ms: an estimate of the floor. No time was measured on a device.
 """
 
 from collections.abc import Iterator
