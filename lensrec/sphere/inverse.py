@@ -30,7 +30,7 @@ from lensrec.sphere.geodesic import ring_bounds, ring_deflections, shares
 from lensrec.sphere.gridding import Gridding, gridding
 from lensrec.sphere.grids import Grid
 from lensrec.sphere.interpolate import remap_rings
-from lensrec.sphere.lensing_map import _bands
+from lensrec.sphere.lensing_map import row_bands
 from lensrec.sphere.magnification import magnification_determinant
 from lensrec.sphere.planes import band, oversampled_legs
 from lensrec.sphere.remap import EPSILON_RANGE, deflection
@@ -136,7 +136,7 @@ def _solve(
     every = np.full(len(start), reach)
     worst = np.zeros(len(start))
     legs = oversampled_legs([(spin1, 1)], plan, nthreads=threads)
-    bands = list(_bands(grid.theta, every, plan))
+    bands = list(row_bands(grid.theta, every, plan))
     height = max(last - first for _, first, last in bands)
     samples = np.empty((2, height, plan.columns + 2 * plan.width))
 

@@ -57,7 +57,7 @@ def lens_rings(
     if not np.isfinite(longest).all():
         raise ValueError("the deflection is infinite or NaN somewhere; is a potential?")
     legs = oversampled_legs(fields, plan, nthreads=threads)
-    bands = list(_bands(grid.theta, longest, plan))
+    bands = list(row_bands(grid.theta, longest, plan))
     height = max(last - first for _, first, last in bands)
     samples = np.empty((len(spins), height, plan.columns + 2 * plan.width), dtype=out.dtype)
     with ThreadPoolExecutor(threads) as pool:
@@ -73,7 +73,7 @@ def lens_rings(
             list(pool.map(lens, shares(rings, count)))
 
 
-def _bands(
+def row_bands(
     theta: NDArray[np.float64], longest: NDArray[np.float64], plan: Gridding
 ) -> Iterator[tuple[NDArray[np.int64], int, int]]:
     """Groups of rings between neighbouring parallels, with the rows of samples that their pixels may ask for."""

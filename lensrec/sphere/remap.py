@@ -4,7 +4,7 @@ n + α is the point at distance |α| from n along the geodesic that leaves n in 
 (Challinor & Chon 2002, astro-ph/0202214, section II). A spin field found there is brought back to n by parallel
 transport along that geodesic, which turns it by exp(isγ) (Lewis 2005, astro-ph/0502469, section IV; ducc0's routines
 are those of Reinecke, Belkner & Carron 2023, arXiv:2304.10431). Positions are held in double precision always:
-single-precision ones alone would cost some 3e-6 of the field's rms.
+rounding them to single precision alone costs 2e-5 of the rms of a CMB sky's T and 5e-5 of its polarisation.
 """
 
 import ducc0
