@@ -9,11 +9,13 @@ and the grid holds the products exactly, so the two agree to rounding.
 """
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from numpy.typing import NDArray
 
 from lensrec.quadratic.legs import gradient_leg, plain_leg
 from lensrec.quadratic.products import Product, products_in_use, spin_raised
+from lensrec.sphere.device_sht import Transforms
 from lensrec.sphere.ring_products import Field, vector_products
 
 
@@ -24,8 +26,9 @@ def quadratic_estimates(
     lmax_phi: int,
     *,
     second: Mapping[str, NDArray] | None = None,
+    transforms: Transforms | None = None,
     nthreads: int = 0,
-) -> dict[str, NDArray]:
+) -> dict[str, Any]:
     """Unnormalised estimates of φ and Ω by several quadratic estimators that share their legs.
 
     Parameters
@@ -40,11 +43,14 @@ def quadratic_estimates(
     second : mapping like `filtered`, optional
         Another set of maps: X is taken from `filtered` and Y from `second`. TT and EE are symmetrised over
         the two sets; q[TE] with the sets exchanged is ET.
+    transforms : Transforms, optional
+        Where to compute, if on a device; it holds legs and products whole, 8 bytes (double precision) for each of their
+        components and pixels.
 
     Returns
     -------
     dict of key to array (2, nalm), complex
-        q_LM of φ and of Ω.
+        q_LM of φ and of Ω; device arrays with `transforms`.
 
     Raises
     ------
@@ -81,7 +87,10 @@ def quadratic_estimates(
         fields_in_use += leg
 
     def multiply(legs: NDArray, products: NDArray) -> None:
-        from lensrec.quadratic.pixels import polarisation_product, temperature_product
+        if transforms is not None:
+            from lensrec.quadratic.device_pixels import polarisation_product, temperature_product
+        else:
+            from lensrec.quadratic.pixels import polarisation_product, temperature_product
 
         for i, pairs in enumerate(plan.values()):
             for j, (product, plain, factor, gradient) in enumerate(pairs):
@@ -90,7 +99,10 @@ def quadratic_estimates(
                 kind(legs[places[plain]], legs[places[gradient]], scale, products[2 * i : 2 * i + 2], j > 0)
 
     root = spin_raised(lmax_phi, 0)
-    estimates = vector_products(fields_in_use, multiply, len(plan), lmax_phi, scale=root, nthreads=nthreads)
+    if transforms is not None:
+        estimates = transforms.vector_products(fields_in_use, multiply, len(plan), lmax_phi, scale=root)
+    else:
+        estimates = vector_products(fields_in_use, multiply, len(plan), lmax_phi, scale=root, nthreads=nthreads)
     return dict(zip(plan, estimates, strict=True))
 
 

@@ -3,15 +3,20 @@
 The counterpart of `sht` for Gauss–Legendre grids, in the same conventions, with arrays of the namespace `xp`.
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from dataclasses import field as attribute
 from types import ModuleType
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from lensrec.sphere.alm import alm_size, lmax_of
-from lensrec.sphere.grids import Grid
+from lensrec.arrays import real_dtype
+from lensrec.sphere.alm import alm_ell, alm_size, lmax_of, scale_alm
+from lensrec.sphere.grids import Grid, gauss_legendre_grid
 from lensrec.sphere.legendre_device import Orders, Rings, alm2leg, leg2alm, make_orders, make_rings
+from lensrec.sphere.ring_products import Field
 
 
 @dataclass(eq=False)
@@ -28,8 +33,8 @@ class Transforms:
 
     xp: ModuleType
     module: Any
-    _orders: dict[tuple[int, int], Orders] = field(default_factory=dict, repr=False)
-    _rings: dict[Grid, Rings] = field(default_factory=dict, repr=False)
+    _orders: dict[tuple[int, int], Orders] = attribute(default_factory=dict, repr=False)
+    _rings: dict[Grid, Rings] = attribute(default_factory=dict, repr=False)
 
     def orders(self, lmax: int, spin: int) -> Orders:
         """The recursion of every order up to lmax, 12 lmax² bytes, made once."""
@@ -95,6 +100,51 @@ class Transforms:
         leg = self._turned(leg, grid, -1.0)
         alm = leg2alm(leg, self.orders(lmax, spin), self.rings(grid), self.xp, self.module, nalm=alm_size(lmax))
         return alm[0] if spin == 0 else alm
+
+    def vector_products(
+        self,
+        fields: Sequence[Field],
+        multiply: Callable[[Any, Any], None],
+        outputs: int,
+        lmax: int,
+        *,
+        scale: NDArray[np.float64],
+    ) -> Any:
+        """Gradient and curl coefficients of vector fields that are bilinear in some fields, as `ring_products` has it.
+
+        Parameters
+        ----------
+        fields : sequence of Field
+            Their coefficients on the host.
+        multiply : function of two device arrays, (components of all fields, npix) and (2 outputs, npix)
+        outputs : int
+        lmax : int
+        scale : array (lmax+1,)
+            Multiplies the result.
+
+        Returns
+        -------
+        device array (outputs, 2, nalm), complex, in the precision of the fields
+        """
+        xp = self.xp
+        dtype = np.result_type(*(field.alm.dtype for field in fields))
+        grid = gauss_legendre_grid(2 * max(field.lmax for field in fields) + lmax)
+        legs = xp.empty((sum(field.components for field in fields), grid.npix), real_dtype(dtype))
+        row = 0
+        for field in fields:
+            alm = scale_alm(field.alm.astype(dtype, copy=False), field.scale)
+            rows = np.stack([np.zeros_like(alm), alm]) if field.curl else alm
+            legs[row : row + field.components] = self.synthesis(xp.asarray(rows), grid, field.spin)
+            row += field.components
+        products = xp.empty((2 * outputs, grid.npix), real_dtype(dtype))
+        multiply(legs, products)
+        del legs
+        out = xp.empty((outputs, 2, alm_size(lmax)), dtype)
+        factor = xp.asarray(scale[alm_ell(lmax)].astype(real_dtype(dtype)))
+        for i in range(outputs):
+            alm = self.adjoint_synthesis(products[2 * i : 2 * i + 2], grid, lmax, 1, weighted=True)
+            out[i] = alm * factor
+        return out
 
     def _turned(self, leg: Any, grid: Grid, sense: float) -> Any:
         """Each ring's coefficients times exp(± i m φ₀)."""
