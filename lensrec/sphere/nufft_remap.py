@@ -2,17 +2,18 @@
 
 A spin-s field goes on over the poles as f(2π − θ, φ) = (−1)^s f(θ, φ + π), a doubly periodic function with Fourier
 modes |m|, |k| ≤ lmax (Reinecke, Belkner & Carron 2023, arXiv:2304.10431). Its Legendre sums at equidistant θ, made on
-the host and sent while the device is at work, become those modes by one FFT a row; a type-2 NUFFT evaluates them at
-(θ′, φ′). The deflection itself is the spin-1 field found so at the pixels' centres.
+the device, or on the host and sent while the device is at work, become those modes by one FFT a row; a type-2 NUFFT
+evaluates them at (θ′, φ′). The deflection itself is the spin-1 field found so at the pixels' centres.
 
 A NUFFT is complex: Q + iU is one, two real fields T₁ + iT₂ are one, and a real field alone is the real part of
 Σ_{m≥0}, with half the modes.
 
 On the device lie, in bytes: 16 for a mode of each field (double precision); the NUFFT's fine grid, 16 × 4 × modes at
-upsampling by 2, 16 × 1.6 × modes by 1.25, and as much for its FFT; 16 for the α and 8 for each map of every pixel; and
-64 for each pixel of a tile. Tiles are rings that follow each other, as many as memory allows; the FFT is done again for
-each. `nufft_setting.needed_bytes` adds it up: for T, Q and U at ε = 1e-7, nside 8192 with ℓ ≤ 8000 takes 75 GB at
-upsampling by 2 and 55 GB by 1.25, nside 4096 with ℓ ≤ 6000 takes 32 GB and 21 GB.
+upsampling by 2, 16 × 1.6 × modes by 1.25, and as much for its FFT; 16 for the α and 8 for each map of every pixel; 64
+for each pixel of a tile; and 56 for each a_ℓm while its Legendre sums are made there. Tiles are rings that follow each
+other, as many as memory allows; the FFT is done again for each. `nufft_setting.needed_bytes` adds it up: for T, Q and U
+at ε = 1e-7, nside 8192 with ℓ ≤ 8000 takes 76 GB at upsampling by 2 and 56 GB by 1.25, nside 4096 with ℓ ≤ 6000 takes
+33 GB and 22 GB.
 """
 
 from collections.abc import Iterator, Sequence

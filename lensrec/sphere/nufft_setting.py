@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from lensrec.sphere.alm import alm_to_cl, lmax_of
 from lensrec.sphere.grids import Grid
+from lensrec.sphere.legendre_device import legendre_bytes
 
 # Upsampling factor: the finest tolerance at which it still does as it is told, in double precision, and the largest
 # error, in units of the tolerance, that it made at any coarser one. 1.25 has its kernel cut off at 3e-10 and ends
@@ -208,4 +209,5 @@ def needed_bytes(
         lmax_phi=lmax if lmax_phi is None else lmax_phi,
         out_itemsize=out_itemsize,
     )
+    whole += legendre_bytes(lmax if lmax_phi is None else max(lmax, lmax_phi), 2, 16)
     return whole + TILE_BYTES * max(min(tile, grid.npix), int(grid.nphi.max()))

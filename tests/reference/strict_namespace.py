@@ -6,6 +6,7 @@ arguments of the wrong kind, pinned memory that is written to while it is on its
 compiled for the host.
 """
 
+import weakref
 from types import SimpleNamespace
 from typing import Any
 
@@ -29,6 +30,7 @@ class DeviceArray:
 
     def __init__(self, machine: "Machine", host: np.ndarray) -> None:
         self._machine, self._host, self.device = machine, host, machine.device
+        machine.count(host)
 
     def __array__(self, *args: Any, **kwargs: Any) -> np.ndarray:
         raise Refused("Implicit conversion to a NumPy array is not allowed. Please use `.get()`")
@@ -141,12 +143,18 @@ class Machine:
     launched : list of (name of the kernel or "nufft", device, pointer of the stream)
     free : int
         What `memGetInfo` says is free.
+    slowness : int
+        How much faster single precision is than double.
+    live, peak : int
+        Bytes of the arrays that there are, and the most that there were; plans are not counted.
     """
 
     def __init__(self, devices: int = 1, free: int = 10**12) -> None:
         self.devices, self.free = devices, free
         self.launched: list[tuple[str, int, int]] = []
         self.slowness = 2
+        self.live = self.peak = 0
+        self._counted: set[int] = set()
         self._entered = [0]
         self.streams = [Stream(self, 0)]
         self.plans: list[dict] = []
@@ -163,6 +171,20 @@ class Machine:
 
     def new_stream(self, ptr: int) -> Stream:
         return Stream(self, ptr)
+
+    def count(self, array: np.ndarray) -> None:
+        """Add the memory that an array stands in to what lives, until it is gone."""
+        while isinstance(array.base, np.ndarray):
+            array = array.base
+        if id(array) not in self._counted:
+            self._counted.add(id(array))
+            self.live += array.nbytes
+            self.peak = max(self.peak, self.live)
+            weakref.finalize(array, self._gone, id(array), array.nbytes)
+
+    def _gone(self, which: int, nbytes: int) -> None:
+        self._counted.discard(which)
+        self.live -= nbytes
 
     def operand(self, value: Any) -> Any:
         if isinstance(value, DeviceArray):

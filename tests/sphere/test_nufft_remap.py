@@ -1,5 +1,7 @@
 """The NUFFT remap against ducc0's interpolation, and its device side on a stand-in for cupy that runs real kernels."""
 
+import gc
+
 import ducc0
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from lensrec.sphere import nufft_remap, remap
 from lensrec.sphere.alm import alm_size
 from lensrec.sphere.grids import gauss_legendre_grid, healpix_grid
 from lensrec.sphere.nufft_remap import Field, remap_fields, remap_scalars, remap_tp
+from lensrec.sphere.nufft_setting import needed_bytes, nufft_setting, plan_bytes, plane_shape
 from tests.reference.cuda_on_host import COMPILER
 from tests.reference.strict_namespace import Machine
 from tests.sphere.test_remap import (
@@ -203,6 +206,27 @@ def test_little_memory_takes_tiles_and_a_smaller_fine_grid(monkeypatch):
     assert [name for name, _, _ in machine.launched].count("deflect") > 3
     for got, exact in zip(tight, remap.remap_tp(teb, phi, grid, epsilon=1e-12), strict=True):
         assert relative_error(got, exact) < 1e-6
+
+
+@needs_compiler
+@pytest.mark.parametrize("rows", [1, 3])
+@pytest.mark.parametrize("legendre", ["host", "device"])
+@pytest.mark.parametrize(("nside", "lmax"), [(16, 128), (128, 48)])
+def test_memory_stays_within_the_arithmetic(rows, legendre, nside, lmax):
+    """Planes more than pixels, and pixels more than planes: the arrays there were at one time, without the plans."""
+    (teb, phi), grid = sky(13, lmax, rows), healpix_grid(nside)
+    b = strict_backend(machine := Machine())
+    b.legendre = legendre
+    lensed = remap_tp(teb, phi, grid, epsilon=1e-6, backend=b)
+    setting = nufft_setting(1e-6, 0.0)
+    shapes = [plane_shape(lmax, real=True)] if rows == 1 else 2 * [plane_shape(lmax)]
+    plans = [plan_bytes(shape, setting) for shape in (max(shapes), plane_shape(lmax))]
+    bound = needed_bytes(grid, lmax, rows=rows, epsilon=1e-6, upsampling=2.0, tile=grid.npix)
+    assert machine.peak <= bound - min(plans)
+    assert machine.peak > 0.3 * (bound - max(plans))  # nor is it far below
+    del lensed, b
+    gc.collect()
+    assert machine.live == 0  # and nothing is left
 
 
 @needs_compiler
