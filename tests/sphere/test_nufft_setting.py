@@ -103,7 +103,8 @@ def test_memory_by_arithmetic():
     assert needed_bytes(large, 8000, rows=3) < 0.75 * a100
     assert needed_bytes(middle, 6000, rows=3) < consumer
     assert needed_bytes(middle, 8000, rows=1) < consumer
-    # coefficients and tables of the recursion, α and maps of every pixel, two planes of 16,001 × 16,000-odd modes, a fine grid twice
+    # coefficients and tables of the recursion, α and maps of every pixel, two planes of 16,001 × 16,000-odd modes, and
+    # a fine grid twice
     by_hand = 56 * 32e6 + large.npix * (16 + 24) + 2 * 16 * 16_001 * 16_128 + 2 * 16 * (2 * 16_001) * (2 * 16_128)
     assert needed_bytes(large, 8000, rows=3, upsampling=2.0) == pytest.approx(by_hand, rel=0.02)
 

@@ -16,16 +16,21 @@ from tests.reference.strict_namespace import Machine
 from tests.sphere.test_remap import complex_field, lensing_potential, random_alm, relative_error, sky_rms
 
 needs_compiler = pytest.mark.skipif(COMPILER is None, reason="no C++ compiler runs the kernels on the host")
-WHERE = [pytest.param("stand-in", marks=needs_compiler), pytest.param("cupy", marks=pytest.mark.gpu)]
+WHERE = [
+    pytest.param(("stand-in", "host"), marks=needs_compiler, id="stand-in"),
+    pytest.param(("cupy", "host"), marks=pytest.mark.gpu, id="cupy"),
+    pytest.param(("cupy", "device"), marks=pytest.mark.gpu, id="cupy-legendre"),
+]
 
 
 @pytest.fixture(params=WHERE)
 def streams(request):
     """A function that makes a backend on a new stream."""
-    if request.param == "cupy":
+    where, legendre = request.param
+    if where == "cupy":
         import cupy
 
-        return lambda: backend("cupy", stream=cupy.cuda.Stream(non_blocking=True))
+        return lambda: backend("cupy", stream=cupy.cuda.Stream(non_blocking=True), legendre=legendre)
     machine = Machine()
     numbers = iter(range(1, 100))
     return lambda: Backend(
