@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lensrec.sphere.compiled import compiled
+from lensrec.sphere.scalar_sums import STRIP, add_up, climb, functions, project
 
 CHUNK = 16
 """Multipoles from one check of the scale to the next: eight of each parity, which are added up in registers."""
@@ -164,30 +165,6 @@ def _add(lam: NDArray, first: int, step: int, parity: int, values: NDArray, sums
             sums[f, o + 1, r] += b0 * l0 + b1 * l1 + b2 * l2 + b3 * l3 + b4 * l4 + b5 * l5 + b6 * l6 + b7 * l7
 
 
-@compiled(fastmath=_FAST, error_model="numpy")
-def _project(lam: NDArray, first: int, step: int, parity: int, sums: NDArray, values: NDArray) -> None:
-    """values[f, j] += Σ_r lam[first + j step] sums[f, parity], re and im: the transpose of `_add`."""
-    o = 2 * parity
-    for c in range(0, len(values), 2):
-        v, w, f = values[c], values[c + 1], c // 2
-        a0 = a1 = a2 = a3 = a4 = a5 = a6 = a7 = 0.0
-        b0 = b1 = b2 = b3 = b4 = b5 = b6 = b7 = 0.0
-        for r in range(lam.shape[1]):
-            x, y = sums[f, o, r], sums[f, o + 1, r]
-            l0, l1 = lam[first, r], lam[first + step, r]
-            l2, l3 = lam[first + 2 * step, r], lam[first + 3 * step, r]
-            l4, l5 = lam[first + 4 * step, r], lam[first + 5 * step, r]
-            l6, l7 = lam[first + 6 * step, r], lam[first + 7 * step, r]
-            a0, a1, a2, a3 = a0 + l0 * x, a1 + l1 * x, a2 + l2 * x, a3 + l3 * x
-            a4, a5, a6, a7 = a4 + l4 * x, a5 + l5 * x, a6 + l6 * x, a7 + l7 * x
-            b0, b1, b2, b3 = b0 + l0 * y, b1 + l1 * y, b2 + l2 * y, b3 + l3 * y
-            b4, b5, b6, b7 = b4 + l4 * y, b5 + l5 * y, b6 + l6 * y, b7 + l7 * y
-        v[0], v[1], v[2], v[3] = v[0] + a0, v[1] + a1, v[2] + a2, v[3] + a3
-        v[4], v[5], v[6], v[7] = v[4] + a4, v[5] + a5, v[6] + a6, v[7] + a7
-        w[0], w[1], w[2], w[3] = w[0] + b0, w[1] + b1, w[2] + b2, w[3] + b3
-        w[4], w[5], w[6], w[7] = w[4] + b4, w[5] + b5, w[6] + b6, w[7] + b7
-
-
 @compiled(error_model="numpy")
 def _aligned(rows: int, columns: int) -> NDArray:
     """An array whose vectors of eight numbers do not straddle cache lines, if its rows are multiples of eight."""
@@ -222,7 +199,7 @@ def sums_over_l(
         The spin may be negative.
     norm : array (mmax+1,); see `norms`
     theta : array (nrings,)
-        0 < θ ≤ π/2.
+        0 < θ ≤ π/2, ascending; a multiple of 32 rings.
     orders : array, int
     sums : array (> m, ≥ at + count, 4, nrings)
         sums[m, at + field]: even ℓ − max(m, |s|), re and im, and odd ones; for spin 0 the latter are to be multiplied
@@ -234,19 +211,34 @@ def sums_over_l(
         y, rows, step = y * y, CHUNK // 2, 1
     else:
         rows, step = CHUNK, 2
-    lam, some, scale = _aligned(rows + 2, rings), _aligned(rows + 2, rings), np.empty(rings)
+    lam, some, scale = _aligned(rows + 3, rings), _aligned(rows + 3, rings), np.empty(rings)
+    first_chunk = np.empty(rings // STRIP, dtype=np.int64)
     longest = (offset[1:] - offset[:-1]).max() // (2 * count * CHUNK) * rows + 2
     table, scratch = np.empty((3, longest)), np.empty(2 * longest + 2)
     for m in orders:
         chunks = (offset[m + 1] - offset[m]) // (2 * count * CHUNK)
         mine = values[offset[m] : offset[m + 1]].reshape((chunks, 2, 2 * count, CHUNK // 2))
         here = sums[m, at : at + count]
-        if not adjoint:
+        if spin and not adjoint:
             here[:] = 0.0
         n = chunks * rows + 2
         alpha, beta, gamma = table[0, :n], table[1, :n], table[2, :n]
         _recursion(m, spin, scratch[: 2 * n + 2], alpha, beta, gamma)
-        _start(m, spin, norm[m] / scratch[0] if spin == 0 else norm[m], log_sine, log_tan, lam[0], scale)
+        if spin == 0:
+            last, this, square = lam[-3], lam[-2], lam[-1]
+            for r in range(rings):
+                last[r], square[r] = 0.0, y[r]
+            _start(m, 0, norm[m] / scratch[0], log_sine, log_tan, this, scale)
+            climb(square, last, this, scale, _SCALE, table[:, :n], chunks, lam, first_chunk)
+            if not adjoint:
+                add_up(mine, square, last, this, table[:, :n], first_chunk, here)
+                continue
+            for chunk in range(first_chunk.min(), chunks):
+                ring = functions(square, last, this, table[:, :n], first_chunk, chunk, lam)
+                for parity in range(2):
+                    project(lam, 0, 1, parity, here, mine[chunk, parity], ring)
+            continue
+        _start(m, spin, norm[m], log_sine, log_tan, lam[0], scale)
         for r in range(rings):
             lam[1, r] = (alpha[0] * y[r] + beta[0]) * lam[0, r]
         settled = False
@@ -259,7 +251,7 @@ def sums_over_l(
                 for parity in range(2):
                     first = parity if step == 2 else 0
                     if adjoint:
-                        _project(now, first, step, parity, here, mine[chunk, parity])
+                        project(now, first, step, parity, here, mine[chunk, parity], 0)
                     else:
                         _add(now, first, step, parity, mine[chunk, parity], here)
             _advance(lam, rows, scale, settled)

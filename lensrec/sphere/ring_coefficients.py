@@ -8,8 +8,8 @@ A field of spin s is sin^{−s} θ times a pair of real scalar fields, whose coe
 
 which is ð ₚY = √((ℓ−p)(ℓ+p+1)) ₚ₊₁Y with cos θ ₚY from `legendre_sums` and, since the Laplacian's commutator with
 cos θ is −2(sin θ ∂_θ + cos θ), sin θ ∂_θ ₚY_ℓ = ℓ C_{ℓ+1} ₚY_{ℓ+1} + p m/(ℓ(ℓ+1)) ₚY_ℓ − (ℓ+1) C_ℓ ₚY_{ℓ−1}. So fields
-of any spin share the sums of spin 0. An even number
-of factors v gives coefficients g, an odd number h, and ₛf = −Σ (G + iC) ₛY has
+of any spin share the sums of spin 0. An even number of factors v gives coefficients g, an odd number h, and
+ₛf = −Σ (G + iC) ₛY has
 
     sin^s θ Re ₛf: −g[G] − i h[C],    sin^s θ Im ₛf: −g[C] + i h[G].
 
