@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from lensrec.arrays import real_dtype, thread_count
 from lensrec.sphere.alm import alm_size, lmax_of
 
-_PAIRS = 192
-"""Pairs of rings in a block: λ of 16 multipoles stays in a core's first cache, and a block in memory."""
+_PAIRS = (256, 192)
+"""Pairs of rings in a block of few and of many fields: more would leave a core's first cache, or take much memory."""
 
 _GRANULE = 32
 """Blocks are multiples of this many pairs, which compiled loops go through without a remainder."""
@@ -128,7 +128,8 @@ def vector_products(
     threads = thread_count(nthreads)
     dtype = np.result_type(*(field.alm.dtype for field in fields))
     source = max(field.lmax for field in fields)
-    blocks = _blocks(2 * source + lmax)
+    few = sum(field.components for field in fields) + 2 * outputs <= 8
+    blocks = _blocks(2 * source + lmax, _PAIRS[0] if few else _PAIRS[1])
     scale = np.ones(lmax + 1) if scale is None else scale
     with ThreadPoolExecutor(threads) as pool:
 
@@ -308,7 +309,7 @@ def _aligned(*shape: int) -> NDArray[np.float64]:
 
 
 @lru_cache(maxsize=4)
-def _blocks(degree: int) -> tuple[Block, ...]:
+def _blocks(degree: int, pairs: int) -> tuple[Block, ...]:
     """The shortest Gauss–Legendre grid that integrates polynomials up to `degree` exactly, in blocks from the pole."""
     count = degree // 2 + 1
     north = (count + 1) // 2
@@ -318,5 +319,5 @@ def _blocks(degree: int) -> tuple[Block, ...]:
     weight[:north] = ducc0.misc.GL_weights(count, 1)[:north]
     if count % 2:
         weight[north - 1] *= 0.5
-    edges = np.linspace(0, granules, max(1, round(north / _PAIRS)) + 1).round().astype(int) * _GRANULE
+    edges = np.linspace(0, granules, max(1, round(north / pairs)) + 1).round().astype(int) * _GRANULE
     return tuple(Block(theta[a:b], weight[a:b], a == 0 or theta[a] < _POLAR) for a, b in pairwise(edges))
