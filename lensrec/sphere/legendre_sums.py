@@ -13,7 +13,11 @@ It starts from (Goldberg et al. 1967, J. Math. Phys. 8, 2155, eq. 3.1)
 and for −s < −m from the latter with (−1)^s sin^{s−m} cos^{s+m}.
 
 For s = 0 half of the recursion is saved by a basis that both parities share (Ishioka 2018, J. Meteorol. Soc. Japan 96,
-241): q_k = λ_{m+2k+1}/cos θ is a function of cos²θ alone, and λ_{m+2k} = C_{m+2k+1} q_k + C_{m+2k} q_{k−1}.
+241): q_k = λ_{m+2k+1}/cos θ is a function of cos²θ alone, and λ_{m+2k} = C_{m+2k+1} q_k + C_{m+2k} q_{k−1}, so
+
+    cos²θ q_k = C_{ℓ+2} C_{ℓ+3} q_{k+1} + (C²_{ℓ+1} + C²_{ℓ+2}) q_k + C_ℓ C_{ℓ+1} q_{k−1},   ℓ = m + 2k.
+
+What is summed is q_k/f_k, with f_0 = f_1 = 1 and f_{k+1} such that the last term's coefficient is that of the first.
 
 Where λ is below about 2^−118 it counts as zero; its recursion runs on numbers scaled by powers of 2^400.
 """
@@ -54,20 +58,38 @@ def couplings(m: int, spin: int, first: int, out: NDArray) -> None:
 
 
 @compiled(fastmath=_FAST, error_model="numpy")
-def _recursion(m: int, spin: int, c: NDArray, alpha: NDArray, beta: NDArray, gamma: NDArray) -> None:
-    """Coefficients of next = (α y + β) this − γ last: ₛλ_ℓ with y = cos θ, or q_k with y = cos² θ for spin 0.
+def basis(c: NDArray, out: NDArray) -> None:
+    """f_k of the functions q_k/f_k that are summed, from C_ℓ, ℓ = m + 1, …; at least 2 len(out) of them."""
+    out[0] = 1.0
+    if len(out) > 1:
+        out[1] = 1.0
+    for k in range(2, len(out)):
+        out[k] = (c[2 * k - 3] * c[2 * k - 2]) / (c[2 * k - 1] * c[2 * k])
+    for k in range(2, len(out)):
+        out[k] *= out[k - 2]
 
-    c is scratch of 2 len(alpha) + 2; it returns with C_ℓ from ℓ = max(m, |s|) + 1.
-    """
+
+@compiled(fastmath=_FAST, error_model="numpy")
+def scalar_recursions(offset: NDArray, count: int, out: NDArray) -> None:
+    """α and β of next = (α cos²θ + β) this − last for q_k/f_k, m after m, into `out` (2, offset[-1]/(4 count))."""
+    for m in range(len(offset) - 1):
+        start, stop = offset[m] // (4 * count), offset[m + 1] // (4 * count)
+        n = stop - start
+        alpha, beta = out[0, start:stop], out[1, start:stop]
+        c, f = np.empty(2 * n + 2), np.empty(n + 1)
+        couplings(m, 0, m + 1, c)
+        basis(c, f)
+        for k in range(n):
+            # f_{k+1} is f_{k−1} C_{ℓ+1} C_ℓ/(C_{ℓ+2} C_{ℓ+3}) with ℓ = m + 2k
+            alpha[k] = f[k] / (f[k + 1] * c[2 * k + 1] * c[2 * k + 2])
+            beta[k] = -alpha[k] * (c[2 * k] * c[2 * k] + c[2 * k + 1] * c[2 * k + 1])
+
+
+@compiled(fastmath=_FAST, error_model="numpy")
+def _recursion(m: int, spin: int, c: NDArray, alpha: NDArray, beta: NDArray, gamma: NDArray) -> None:
+    """Coefficients of next = (α cos θ + β) this − γ last for ₛλ_ℓ, s ≠ 0; c is scratch of their length."""
     first = max(m, abs(spin))
     couplings(m, spin, first + 1, c)
-    if spin == 0:
-        for k in range(len(alpha)):
-            c1, c2 = c[2 * k], c[2 * k + 1]
-            up = 1.0 / (c2 * c[2 * k + 2])
-            alpha[k], beta[k] = up, -up * (c1 * c1 + c2 * c2)
-            gamma[k] = up * c1 * c[2 * k - 1] if k else 0.0
-        return
     for i in range(len(alpha)):
         l = float(first + i)
         up = 1.0 / c[i]
@@ -149,18 +171,18 @@ def _advance(lam: NDArray, rows: int, scale: NDArray, settled: bool) -> None:
 
 
 @compiled(fastmath=_FAST, error_model="numpy")
-def _add(lam: NDArray, first: int, step: int, parity: int, values: NDArray, sums: NDArray) -> None:
-    """sums[f, parity] += Σ_j values[f, j] lam[first + j step], re and im, with eight functions in registers."""
+def _add(lam: NDArray, parity: int, values: NDArray, sums: NDArray) -> None:
+    """sums[f, parity] += Σ_j values[f, j] lam[parity + 2j], re and im, with eight functions in registers."""
     o = 2 * parity
     for c in range(0, len(values), 2):
         v, w, f = values[c], values[c + 1], c // 2
         a0, a1, a2, a3, a4, a5, a6, a7 = v[0], v[1], v[2], v[3], v[4], v[5], v[6], v[7]
         b0, b1, b2, b3, b4, b5, b6, b7 = w[0], w[1], w[2], w[3], w[4], w[5], w[6], w[7]
         for r in range(lam.shape[1]):
-            l0, l1 = lam[first, r], lam[first + step, r]
-            l2, l3 = lam[first + 2 * step, r], lam[first + 3 * step, r]
-            l4, l5 = lam[first + 4 * step, r], lam[first + 5 * step, r]
-            l6, l7 = lam[first + 6 * step, r], lam[first + 7 * step, r]
+            l0, l1 = lam[parity, r], lam[parity + 2, r]
+            l2, l3 = lam[parity + 4, r], lam[parity + 6, r]
+            l4, l5 = lam[parity + 8, r], lam[parity + 10, r]
+            l6, l7 = lam[parity + 12, r], lam[parity + 14, r]
             sums[f, o, r] += a0 * l0 + a1 * l1 + a2 * l2 + a3 * l3 + a4 * l4 + a5 * l5 + a6 * l6 + a7 * l7
             sums[f, o + 1, r] += b0 * l0 + b1 * l1 + b2 * l2 + b3 * l3 + b4 * l4 + b5 * l5 + b6 * l6 + b7 * l7
 
@@ -180,6 +202,7 @@ def sums_over_l(
     count: int,
     spin: int,
     norm: NDArray,
+    table: NDArray,
     theta: NDArray,
     orders: NDArray,
     sums: NDArray,
@@ -192,12 +215,13 @@ def sums_over_l(
     ----------
     values : array (n,), float
         Coefficients in chunks. Those of order m are values[offset[m] : offset[m+1]], to be read as (chunks, parity,
-        2 count, CHUNK/2): re and im of the fields in turn, for spin s > 0 from ℓ = max(m, s), for spin 0 of q_k
+        2 count, CHUNK/2): re and im of the fields in turn, for spin s > 0 from ℓ = max(m, s), for spin 0 of q_k/f_k
         instead of λ_{m+2k} and of λ_{m+2k+1}; zero beyond the last ℓ. Added to if `adjoint`.
     offset : array (mmax+2,), int
     count, spin : int
         The spin may be negative.
     norm : array (mmax+1,); see `norms`
+    table : array (2, n); see `scalar_recursions`; not used for spin ≠ 0
     theta : array (nrings,)
         0 < θ ≤ π/2, ascending; a multiple of 32 rings.
     orders : array, int
@@ -207,37 +231,35 @@ def sums_over_l(
     """
     rings = len(theta)
     y, log_sine, log_tan = np.cos(theta), np.log2(np.sin(theta)), np.log2(np.tan(0.5 * theta))
-    if spin == 0:
-        y, rows, step = y * y, CHUNK // 2, 1
-    else:
-        rows, step = CHUNK, 2
+    rows = CHUNK if spin else CHUNK // 2
     lam, some, scale = _aligned(rows + 3, rings), _aligned(rows + 3, rings), np.empty(rings)
     first_chunk = np.empty(rings // STRIP, dtype=np.int64)
-    longest = (offset[1:] - offset[:-1]).max() // (2 * count * CHUNK) * rows + 2
-    table, scratch = np.empty((3, longest)), np.empty(2 * longest + 2)
     for m in orders:
         chunks = (offset[m + 1] - offset[m]) // (2 * count * CHUNK)
         mine = values[offset[m] : offset[m + 1]].reshape((chunks, 2, 2 * count, CHUNK // 2))
         here = sums[m, at : at + count]
-        if spin and not adjoint:
-            here[:] = 0.0
-        n = chunks * rows + 2
-        alpha, beta, gamma = table[0, :n], table[1, :n], table[2, :n]
-        _recursion(m, spin, scratch[: 2 * n + 2], alpha, beta, gamma)
         if spin == 0:
+            start = offset[m] // (4 * count)
+            alpha, beta = table[0, start:], table[1, start:]
             last, this, square = lam[-3], lam[-2], lam[-1]
             for r in range(rings):
-                last[r], square[r] = 0.0, y[r]
-            _start(m, 0, norm[m] / scratch[0], log_sine, log_tan, this, scale)
-            climb(square, last, this, scale, _SCALE, table[:, :n], chunks, lam, first_chunk)
+                last[r], square[r] = 0.0, y[r] * y[r]
+            # C_{m+1} is 1/√(2m+3)
+            _start(m, 0, norm[m] * np.sqrt(2.0 * m + 3.0), log_sine, log_tan, this, scale)
+            climb(square, last, this, scale, _SCALE, alpha, beta, chunks, lam, first_chunk)
             if not adjoint:
-                add_up(mine, square, last, this, table[:, :n], first_chunk, here)
+                add_up(mine, square, last, this, alpha, beta, first_chunk, here)
                 continue
             for chunk in range(first_chunk.min(), chunks):
-                ring = functions(square, last, this, table[:, :n], first_chunk, chunk, lam)
+                ring = functions(square, last, this, alpha, beta, first_chunk, chunk, lam)
                 for parity in range(2):
                     project(lam, 0, 1, parity, here, mine[chunk, parity], ring)
             continue
+        if not adjoint:
+            here[:] = 0.0
+        n = chunks * rows + 2
+        alpha, beta, gamma = np.empty(n), np.empty(n), np.empty(n)
+        _recursion(m, spin, np.empty(n), alpha, beta, gamma)
         _start(m, spin, norm[m], log_sine, log_tan, lam[0], scale)
         for r in range(rings):
             lam[1, r] = (alpha[0] * y[r] + beta[0]) * lam[0, r]
@@ -249,9 +271,8 @@ def sums_over_l(
             if state:
                 now = lam if settled else some
                 for parity in range(2):
-                    first = parity if step == 2 else 0
                     if adjoint:
-                        project(now, first, step, parity, here, mine[chunk, parity], 0)
+                        project(now, parity, 2, parity, here, mine[chunk, parity], 0)
                     else:
-                        _add(now, first, step, parity, mine[chunk, parity], here)
+                        _add(now, parity, mine[chunk, parity], here)
             _advance(lam, rows, scale, settled)

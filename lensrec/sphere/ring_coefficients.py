@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lensrec.sphere.compiled import compiled
-from lensrec.sphere.legendre_sums import CHUNK, couplings
+from lensrec.sphere.legendre_sums import CHUNK, basis, couplings
 
 _FAST = {"contract", "nsz", "reassoc", "arcp"}
 _HALF = CHUNK // 2
@@ -54,15 +54,16 @@ def _lower(u: NDArray, v: NDArray, d: NDArray, same: NDArray, other: NDArray, ou
 
 
 @compiled(fastmath=_FAST, error_model="numpy")
-def _store(c: NDArray, re: NDArray, im: NDArray, mine: NDArray, at: int) -> None:
-    """One scalar field's coefficients of order m, in the basis q_k, at a place among those of all fields."""
+def _store(c: NDArray, f: NDArray, re: NDArray, im: NDArray, mine: NDArray, at: int) -> None:
+    """One scalar field's coefficients of order m, in the basis q_k/f_k, at a place among those of all fields."""
     for chunk in range(len(mine)):
         for part in range(2):
             a = im if part else re
             for j in range(_HALF):
                 i = chunk * CHUNK + 2 * j
-                mine[chunk, 0, 2 * at + part, j] = a[i] * c[i] + a[i + 2] * c[i + 1]
-                mine[chunk, 1, 2 * at + part, j] = a[i + 1]
+                g = f[i // 2]
+                mine[chunk, 0, 2 * at + part, j] = g * (a[i] * c[i] + a[i + 2] * c[i + 1])
+                mine[chunk, 1, 2 * at + part, j] = g * a[i + 1]
 
 
 @compiled(error_model="numpy")
@@ -108,13 +109,15 @@ def store_scalars(
             _lower(u, v, d, odd, even, new_odd)
             even, odd, new_even, new_odd = new_even, new_odd, even, odd
         couplings(m, 0, m + 1, c)
+        f = np.empty(n // 2 - 1)
+        basis(c, f)
         if spin == 0:
-            _store(c, even[0], even[1], mine, at)
+            _store(c, f, even[0], even[1], mine, at)
         else:
             # −g and i h: the real and the imaginary part of a gradient; of a curl, −i h and −g
-            _store(c, -even[0], -even[1], mine, at + 1 if curl else at)
+            _store(c, f, -even[0], -even[1], mine, at + 1 if curl else at)
             sign = -1.0 if curl else 1.0
-            _store(c, -sign * odd[1], sign * odd[0], mine, at if curl else at + 1)
+            _store(c, f, -sign * odd[1], sign * odd[0], mine, at if curl else at + 1)
 
 
 @compiled(error_model="numpy")
@@ -157,17 +160,20 @@ def vector_alm(
         n = chunks * CHUNK + 2
         c, u, v, d = np.empty(n), np.empty(n), np.empty(n), np.empty(n)
         couplings(m, 0, m + 1, c)
+        f = np.empty(n // 2 - 1)
+        basis(c, f)
         _lowering(m, 0, u, v, d)
         parts = np.zeros((2, n), dtype=np.complex128)
         for chunk in range(chunks):
-            for f in range(2):
-                k = 2 * (at + f)
+            for part in range(2):
+                k = 2 * (at + part)
                 for j in range(_HALF):
                     i = chunk * CHUNK + 2 * j
-                    q = complex(mine[chunk, 0, k, j], mine[chunk, 0, k + 1, j])
-                    parts[f, i] += c[i] * q
-                    parts[f, i + 2] += c[i + 1] * q
-                    parts[f, i + 1] = complex(mine[chunk, 1, k, j], mine[chunk, 1, k + 1, j])
+                    g = f[i // 2]
+                    q = g * complex(mine[chunk, 0, k, j], mine[chunk, 0, k + 1, j])
+                    parts[part, i] += c[i] * q
+                    parts[part, i + 2] += c[i + 1] * q
+                    parts[part, i + 1] = g * complex(mine[chunk, 1, k, j], mine[chunk, 1, k + 1, j])
         start = m * (2 * lmax + 1 - m) // 2
         a, b = parts[0], parts[1]
         for l in range(m, lmax + 1):

@@ -166,13 +166,16 @@ class _Sums:
     """Coefficients of `count` fields of one spin for `legendre_sums.sums_over_l`, up to (lmax, mmax)."""
 
     def __init__(self, lmax: int, mmax: int, spin: int, count: int) -> None:
-        from lensrec.sphere.legendre_sums import CHUNK, norms
+        from lensrec.sphere.legendre_sums import CHUNK, norms, scalar_recursions
 
         first = np.maximum(np.arange(mmax + 1), spin)
         chunks = (np.maximum(lmax - first, 0)) // CHUNK + 1
         self.offset = np.concatenate([[0], np.cumsum(chunks * (2 * count * CHUNK))])
         self.values = np.zeros(self.offset[-1])
         self.norm, self.spin, self.count = norms(mmax, spin), spin, count
+        self.table = np.empty((2, 0 if spin else self.offset[-1] // (4 * count) if count else 0))
+        if self.table.size:
+            scalar_recursions(self.offset, count, self.table)
         self.coefficients = (self.values, self.offset, count)
 
     def evaluate(self, theta: NDArray, orders: NDArray, sums: NDArray, at: int = 0, adjoint: bool = False) -> None:
@@ -181,7 +184,9 @@ class _Sums:
 
         for i, spin in enumerate((self.spin, -self.spin) if self.spin else (0,)):
             place = at + i * self.count
-            sums_over_l(self.values, self.offset, self.count, spin, self.norm, theta, orders, sums, place, adjoint)
+            sums_over_l(
+                self.values, self.offset, self.count, spin, self.norm, self.table, theta, orders, sums, place, adjoint
+            )
 
 
 class _Legs:

@@ -19,8 +19,8 @@ _PART = 16  # of them, pairs whose sums fit into registers together, for three f
 
 
 def _recursion_and_sums(context, builder, signature, args):  # type: ignore[no-untyped-def]
-    y, last, this, alpha, beta, gamma, chunks, values, chunk_bytes, parity_bytes, sums, row_bytes = args[:12]
-    vectors, columns = signature.args[12].count, signature.args[13].count - 1
+    y, last, this, alpha, beta, chunks, values, chunk_bytes, parity_bytes, sums, row_bytes = args[:11]
+    vectors, columns = signature.args[11].count, signature.args[12].count - 1
     double, i64, i32 = ir.DoubleType(), ir.IntType(64), ir.IntType(32)
     vector = ir.VectorType(double, _LANES)
     undefined = ir.Constant(vector, ir.Undefined)
@@ -59,7 +59,7 @@ def _recursion_and_sums(context, builder, signature, args):  # type: ignore[no-u
     zero = ir.Constant(vector, [0.0] * _LANES)
     totals = [[[kept(zero) for _ in range(vectors)] for _ in range(columns)] for _ in range(2)]
     with cgutils.for_range(builder, chunks) as loop:
-        constants = [further(table, loop.index, 8 * _STEPS) for table in (alpha, beta, gamma)]
+        constants = [further(table, loop.index, 8 * _STEPS) for table in (alpha, beta)]
         even = further(values, loop.index, chunk_bytes)
         parities = (even, builder.add(even, parity_bytes))
         for step in range(_STEPS):
@@ -72,10 +72,10 @@ def _recursion_and_sums(context, builder, signature, args):  # type: ignore[no-u
                     factor = spread(further(start, 8 * (_STEPS * c + step)))
                     for i, place in enumerate(totals[parity][c]):
                         builder.store(builder.call(multiply_add, [factor, now[i], builder.load(place)]), place)
-            a, b, g = (spread(further(table, 8 * step)) for table in constants)
+            a, b = (spread(further(table, 8 * step)) for table in constants)
             for i in range(vectors):
                 slope = builder.call(multiply_add, [a, ys[i], b])
-                behind = builder.fneg(builder.fmul(g, builder.load(lasts[i])))
+                behind = builder.fneg(builder.load(lasts[i]))
                 builder.store(now[i], lasts[i])
                 builder.store(builder.call(multiply_add, [slope, now[i], behind]), these[i])
     for i in range(vectors):
@@ -98,7 +98,6 @@ def _run(  # type: ignore[no-untyped-def]
     this,
     alpha,
     beta,
-    gamma,
     chunks,
     values,
     chunk_bytes,
@@ -113,7 +112,7 @@ def _run(  # type: ignore[no-untyped-def]
     Adds up one column fewer than `columns` has entries and writes the sums. With none, what it writes are the functions
     of the last chunk, to the rows at `sums`, and how the recursion stands after it.
     """
-    return types.void(*([types.int64] * 12), vectors, columns), _recursion_and_sums
+    return types.void(*([types.int64] * 11), vectors, columns), _recursion_and_sums
 
 
 def _sums_over_rings(context, builder, signature, args):  # type: ignore[no-untyped-def]
@@ -186,12 +185,14 @@ def project(rows: NDArray, first: int, step: int, parity: int, sums: NDArray, va
 
 
 @compiled(error_model="numpy")
-def _forward(y: NDArray, last: NDArray, this: NDArray, table: NDArray, chunk: int, rows: NDArray, start: int) -> None:
+def _forward(
+    y: NDArray, last: NDArray, this: NDArray, alpha: NDArray, beta: NDArray, chunk: int, rows: NDArray, start: int
+) -> None:
     """Take a strip of rings through a chunk, and write its functions into `rows`."""
-    a, b, g = table[0].ctypes.data, table[1].ctypes.data, table[2].ctypes.data
+    a, b = alpha.ctypes.data, beta.ctypes.data
     skip, at = 8 * _STEPS * chunk, 8 * start
     _run(
-        y.ctypes.data + at, last.ctypes.data + at, this.ctypes.data + at, a + skip, b + skip, g + skip, 1, 0, 0, 0,
+        y.ctypes.data + at, last.ctypes.data + at, this.ctypes.data + at, a + skip, b + skip, 1, 0, 0, 0,
         rows.ctypes.data + at, 8 * rows.shape[1], (0, 0, 0, 0), (0,),
     )  # fmt: skip
 
@@ -203,7 +204,8 @@ def climb(
     this: NDArray,
     scale: NDArray,
     step: float,
-    table: NDArray,
+    alpha: NDArray,
+    beta: NDArray,
     chunks: int,
     rows: NDArray,
     first: NDArray,
@@ -215,11 +217,11 @@ def climb(
     y : array (nrings,)
         cos² θ; nrings a multiple of 32.
     last, this, scale : array (nrings,)
-        q₋₁ and q₀ over 2^(step · scale). Overwritten by the functions before and at the chunk, at their true scale. A
-        ring that lags by 2^−400 behind its strip is zero from there on: so near the pole that it lags, the order that
-        is summed never matters.
-    table : array (3, ≥ 8 chunks)
-        α, β, γ of the recursion.
+        0 and the first function, over 2^(step · scale). Overwritten by the functions before and at the chunk, at their
+        true scale. A ring that lags by 2^−400 behind its strip is zero from there on: so near the pole that it lags,
+        the order that is summed never matters.
+    alpha, beta : array (≥ 8 chunks,)
+        Of the recursion, next = (α y + β) this − last.
     rows : array (8, nrings)
         Scratch.
     first : array (nrings/32,), int
@@ -239,7 +241,7 @@ def climb(
                     last[r], this[r] = last[r] * factor, this[r] * factor
                 first[strip] = chunk
                 break
-            _forward(y, last, this, table, chunk, rows, start)
+            _forward(y, last, this, alpha, beta, chunk, rows, start)
             for r in range(start, stop):
                 grown = max(abs(last[r]), abs(this[r])) > big
                 factor = down if grown else 1.0
@@ -249,7 +251,14 @@ def climb(
 
 @compiled(error_model="numpy")
 def add_up(
-    mine: NDArray, y: NDArray, last: NDArray, this: NDArray, table: NDArray, first: NDArray, sums: NDArray
+    mine: NDArray,
+    y: NDArray,
+    last: NDArray,
+    this: NDArray,
+    alpha: NDArray,
+    beta: NDArray,
+    first: NDArray,
+    sums: NDArray,
 ) -> None:
     """All sums of one order after `climb`.
 
@@ -257,14 +266,14 @@ def add_up(
     ----------
     mine : array (chunks, 2, 2 fields, 8)
         Coefficients, see `legendre_sums.sums_over_l`.
-    y, last, this, table, first : see `climb`
+    y, last, this, alpha, beta, first : see `climb`
     sums : array (fields, 4, nrings)
         Written.
     """
     chunks, columns = len(mine), mine.shape[2]
     parity_bytes, row_bytes = columns * _STEPS * 8, 8 * len(y)
     chunk_bytes = 2 * parity_bytes
-    a, b, g = table[0].ctypes.data, table[1].ctypes.data, table[2].ctypes.data
+    a, b = alpha.ctypes.data, beta.ctypes.data
     for strip in range(len(first)):
         start, todo = strip * STRIP, chunks - first[strip]
         if todo == 0:
@@ -280,19 +289,19 @@ def add_up(
                 s = sums.ctypes.data + 2 * column * row_bytes + at
                 if columns - column >= 6:
                     _run(
-                        where[0], where[1], where[2], a + skip, b + skip, g + skip, todo, v, chunk_bytes, parity_bytes,
+                        where[0], where[1], where[2], a + skip, b + skip, todo, v, chunk_bytes, parity_bytes,
                         s, row_bytes, (0, 0), (0, 0, 0, 0, 0, 0, 0),
                     )  # fmt: skip
                     column += 6
                 elif columns - column == 4:
                     _run(
-                        where[0], where[1], where[2], a + skip, b + skip, g + skip, todo, v, chunk_bytes, parity_bytes,
+                        where[0], where[1], where[2], a + skip, b + skip, todo, v, chunk_bytes, parity_bytes,
                         s, row_bytes, (0, 0), (0, 0, 0, 0, 0),
                     )  # fmt: skip
                     column += 4
                 else:
                     _run(
-                        where[0], where[1], where[2], a + skip, b + skip, g + skip, todo, v, chunk_bytes, parity_bytes,
+                        where[0], where[1], where[2], a + skip, b + skip, todo, v, chunk_bytes, parity_bytes,
                         s, row_bytes, (0, 0), (0, 0, 0),
                     )  # fmt: skip
                     column += 2
@@ -300,14 +309,14 @@ def add_up(
 
 @compiled(error_model="numpy")
 def functions(
-    y: NDArray, last: NDArray, this: NDArray, table: NDArray, first: NDArray, chunk: int, rows: NDArray
+    y: NDArray, last: NDArray, this: NDArray, alpha: NDArray, beta: NDArray, first: NDArray, chunk: int, rows: NDArray
 ) -> int:
     """The functions of a chunk, on the rings that have come to it, and the first such ring; others are zero."""
     lowest = len(y)
     for strip in range(len(first)):
         start = strip * STRIP
         if first[strip] <= chunk:
-            _forward(y, last, this, table, chunk, rows, start)
+            _forward(y, last, this, alpha, beta, chunk, rows, start)
             lowest = min(lowest, start)
         elif lowest < start:
             rows[:_STEPS, start : start + STRIP] = 0.0

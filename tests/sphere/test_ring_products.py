@@ -5,7 +5,8 @@ import pytest
 
 from lensrec.sphere.alm import alm_size, lmax_of, scale_alm
 from lensrec.sphere.grids import gauss_legendre_grid
-from lensrec.sphere.legendre_sums import CHUNK, norms, sums_over_l
+from lensrec.sphere.legendre_sums import CHUNK, norms, scalar_recursions, sums_over_l
+from lensrec.sphere.ring_coefficients import store_scalars
 from lensrec.sphere.ring_products import Field, order_limit, vector_products
 from lensrec.sphere.sht import adjoint_synthesis, synthesis
 
@@ -73,20 +74,22 @@ def test_orders_beyond_the_limit_are_negligible(lmax, theta):
         assert lmax * np.sin(theta) + 10 > lmax / 2
         return
     assert m > lmax * np.sin(theta)
-    chunks = (lmax - m) // CHUNK + 1
-    values = np.zeros((chunks, 2, 2, CHUNK // 2))
-    k, odd = divmod(lmax - m, 2)
-    ell = lmax + 1.0
-    if odd:
-        values[k // 8, 1, 0, k % 8] = 1.0
-    else:
-        # λ_ℓ = C_{ℓ+1} q_k + C_ℓ q_{k−1}, of which the first term is the larger
-        values[k // 8, 0, 0, k % 8] = np.sqrt((ell**2 - m**2) / (4 * ell**2 - 1))
-    sums = np.zeros((m + 1, 1, 4, 32))
     offset = np.zeros(m + 2, dtype=np.int64)
-    offset[m + 1] = values.size
-    sums_over_l(values.ravel(), offset, 1, 0, norms(m, 0), np.full(32, theta), np.array([m]), sums, 0, False)
+    offset[m + 1] = ((lmax - m) // CHUNK + 1) * CHUNK * 2
+    values, table = np.zeros(offset[-1]), np.empty((2, offset[-1] // 4))
+    alm = np.zeros(alm_size(lmax), dtype=complex)
+    alm[m * (2 * lmax + 1 - m) // 2 + lmax] = 1.0
+    orders = np.array([m])
+    store_scalars(alm, np.ones(lmax + 1), lmax, 0, False, values, offset, 1, 0, orders)
+    scalar_recursions(offset, 1, table)
+    sums = np.zeros((m + 1, 1, 4, 32))
+    sums_over_l(values, offset, 1, 0, norms(m, 0), table, np.full(32, theta), orders, sums, 0, False)
+    assert values.any()
     assert np.abs(sums[m]).max() < 1e-18 * np.sqrt(lmax / (2 * np.pi))
+    # the same where it is not negligible
+    sums_over_l(values, offset, 1, 0, norms(m, 0), table, np.linspace(1.3, 1.5, 32), orders, sums, 0, False)
+    if m < lmax - 50:
+        assert np.abs(sums[m]).max() > 0.05
 
 
 def test_a_field_knows_its_size():
