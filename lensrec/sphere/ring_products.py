@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from lensrec.arrays import real_dtype, thread_count
 from lensrec.sphere.alm import alm_size, lmax_of
 
-_PAIRS = (256, 192)
+_PAIRS = (256, 128)
 """Pairs of rings in a block of few and of many fields: more would leave a core's first cache, or take much memory."""
 
 _GRANULE = 32
