@@ -52,7 +52,7 @@ SIZES = {
 @lru_cache(maxsize=1)
 def theory(size: Size) -> TheorySpectra:
     """The fiducial cosmology, computed once and kept."""
-    path = FOLDER / f"theory_{size.name}.npz"
+    path = FOLDER / f"theory_{size.name}_{size.lmax_lensed}.npz"
     if not path.exists():
         FOLDER.mkdir(parents=True, exist_ok=True)
         spectra = camb_spectra(size.lmax_lensed, cosmology={})
