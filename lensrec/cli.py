@@ -31,7 +31,8 @@ Set = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Another value for a key, e.g. sky.nside=1024.")
 ]
 Where = Annotated[
-    str | None, typer.Option("--backend", metavar="NAME", help="auto, numpy or cupy: where skies are lensed.")
+    str | None,
+    typer.Option("--backend", metavar="NAME", help="auto, numpy or cupy: where to lens skies and estimate φ."),
 ]
 Threads = Annotated[int, typer.Option(min=0, help="Threads to use; 0 for all there are.")]
 
@@ -114,8 +115,6 @@ def reconstruct(
     if (run is None) == (map_ is None):
         raise typer.BadParameter("give a run directory or --map, one of the two")
     overrides = _where(set_, backend)
-    if backend == "cupy":
-        raise ValueError("--backend cupy: reconstruction is not on a device yet; --backend auto or numpy")
     if run is not None:
         named = {"mask": mask, "fwhm": fwhm, "noise": noise, "noise-p": noise_p, "lmax": lmax, "lmin": lmin}
         named |= {"estimators": estimators, "unit": unit, "ordering": ordering, "apodise": apodise, "seed": seed}

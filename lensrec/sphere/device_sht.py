@@ -19,6 +19,22 @@ from lensrec.sphere.legendre_device import Orders, Rings, alm2leg, leg2alm, make
 from lensrec.sphere.ring_products import Field
 
 
+def product_bytes(lmax: int, lmax_phi: int, components: int, outputs: int, *, precision: str = "double") -> int:
+    """Memory that `Transforms.vector_products` takes on a device at its peak.
+
+    Legs (`components`) and products (2 `outputs`) are held whole on the grid of the product. While one more field is
+    transformed there are its leg, the leg turned to φ₀, what the FFT pads it to and the two maps that it becomes, and
+    the recursion's tables, 12 lmax² bytes for each of the spins 0 to 3 and for the analysis.
+    """
+    grid = gauss_legendre_grid(2 * lmax + lmax_phi)
+    real = 8 if precision == "double" else 4
+    pixels = real * grid.npix * (components + 2 * outputs + 4)
+    legs = 2 * 2 * 2 * real * len(grid.theta) * (max(lmax, lmax_phi) + 1)
+    tables = 5 * 12 * max(lmax, lmax_phi) ** 2
+    alm = 2 * real * (outputs + 2) * 2 * alm_size(max(lmax, lmax_phi))
+    return pixels + legs + tables + alm
+
+
 @dataclass(eq=False)
 class Transforms:
     """Where transforms run, and the tables that they share.

@@ -13,6 +13,7 @@ from lensrec.sky.instrument import SMALLEST_TRANSFER
 from lensrec.sphere.alm import alm_to_cl, scale_alm
 from lensrec.sphere.grids import healpix_grid
 from lensrec.sphere.sht import analysis_tp
+from lensrec.stages.placing import Quadratic
 from lensrec.stages.setting import MV, Optics, Setting
 
 
@@ -35,7 +36,12 @@ def deconvolved(alm: Mapping[str, NDArray], optics: Optics) -> dict[str, NDArray
 
 
 def estimate_phi(
-    alm: Mapping[str, NDArray], setting: Setting, lmax_phi: int, *, nthreads: int = 0
+    alm: Mapping[str, NDArray],
+    setting: Setting,
+    lmax_phi: int,
+    *,
+    quadratic: Quadratic = quadratic_estimates,
+    nthreads: int = 0,
 ) -> dict[str, NDArray]:
     """Normalised φ̂ and Ω̂ of every estimator asked for, (2, nalm) each.
 
@@ -43,9 +49,11 @@ def estimate_phi(
     ----------
     alm : mapping of "T", "E", "B" to array (nalm,)
         Beam-deconvolved. Where the sky is masked the estimates are those of w²-weighted φ.
+    quadratic : function like `quadratic_estimates`
+        Where it runs; see `lensrec.stages.placing.quadratic_on`.
     """
     filtered = {field: filter_alm(alm[field], filt) for field, filt in setting.filters.items()}
-    q = quadratic_estimates(setting.parts, filtered, setting.weights, lmax_phi, nthreads=nthreads)
+    q = quadratic(setting.parts, filtered, setting.weights, lmax_phi, nthreads=nthreads)
     estimates = {key: normalised(values, setting.response[key]) for key, values in q.items() if key in setting.keys}
     if MV in setting.keys:
         estimates[MV] = minimum_variance(q, setting.norm, setting.mv_weights)

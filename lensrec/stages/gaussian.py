@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from lensrec.bias.mean_field import MeanField, mean_field
 from lensrec.engine import Progress, run_tasks
+from lensrec.quadratic.estimators import quadratic_estimates
 from lensrec.recipe import Recipe
 from lensrec.rundir import RunDir
 from lensrec.sky.instrument import observed_alm
@@ -18,6 +19,7 @@ from lensrec.sky.primary import draw_primary
 from lensrec.sphere.grids import healpix_grid
 from lensrec.sphere.sht import synthesis_tp
 from lensrec.stages.estimate import deconvolved, estimate_phi, map_to_alm
+from lensrec.stages.placing import Quadratic
 from lensrec.stages.setting import Optics, Setting
 
 log = logging.getLogger(__name__)
@@ -38,6 +40,8 @@ class GaussianSkies:
     optics : Optics
         Of the same lmax: the map is made with it, and it is divided out again.
     mask : array (npix,) or None
+    quadratic : function like `quadratic_estimates`
+        Where it runs.
     """
 
     recipe: Recipe
@@ -47,6 +51,7 @@ class GaussianSkies:
     nside: int
     mask: NDArray | None
     nthreads: int = 0
+    quadratic: Quadratic = quadratic_estimates
 
 
 GaussianFields = Callable[[GaussianSkies], Mapping[str, MeanField]]
@@ -65,7 +70,8 @@ def gaussian_estimate(skies: GaussianSkies, number: int) -> dict[str, NDArray]:
         maps *= skies.mask
     read = len(setting.totals["TT"]) - 1
     alm = map_to_alm(maps, skies.nside, read, precision=recipe.reconstruction.precision, nthreads=nthreads)
-    return estimate_phi(deconvolved(alm, optics.up_to(read)), setting, recipe.reconstruction.L_max, nthreads=nthreads)
+    alm = deconvolved(alm, optics.up_to(read))
+    return estimate_phi(alm, setting, recipe.reconstruction.L_max, quadratic=skies.quadratic, nthreads=nthreads)
 
 
 def in_memory(skies: GaussianSkies) -> dict[str, MeanField]:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lensrec.bias.mean_field import MeanField, subtracted_spectrum
+from lensrec.quadratic.estimators import quadratic_estimates
 from lensrec.recipe import Recipe
 from lensrec.recipe_checks import invertible_lmax
 from lensrec.spectra.bandpowers import bin_spectrum, gaussian_sigma, make_bands
@@ -15,6 +16,7 @@ from lensrec.sphere.alm import alm_to_cl, resize_alm, scale_alm
 from lensrec.stages.estimate import deconvolved, estimate_phi, map_to_alm, measured_totals
 from lensrec.stages.gaussian import GaussianFields, GaussianSkies, in_memory
 from lensrec.stages.masking import mask_of
+from lensrec.stages.placing import Quadratic, estimation_backend, quadratic_on
 from lensrec.stages.setting import MV, Setting, observed_totals, optics_of, setting_of, theory_of
 from lensrec.view.wiener import kappa_map, wiener_filtered
 
@@ -117,6 +119,7 @@ def reconstruct(
     masked: bool = True,
     setting: Setting | None = None,
     mean_fields: Mapping[str, MeanField] | GaussianFields | None = None,
+    quadratic: Quadratic | None = None,
     nthreads: int = 0,
 ) -> Reconstruction:
     """Reconstruct φ from one map.
@@ -135,6 +138,8 @@ def reconstruct(
         Of this recipe and nside, where it has been made before.
     mean_fields : dict of key to MeanField, or a function that makes one, optional
         By default, from `reconstruction.mean_field_sims` Gaussian skies with the power of `maps`, if not zero.
+    quadratic : function like `quadratic_estimates`, optional
+        Where it runs; on what the recipe's compute.backend says by default.
     nthreads : int
 
     Returns
@@ -143,6 +148,8 @@ def reconstruct(
 
     Raises
     ------
+    NoDevice
+        A ValueError: if the recipe asks for a GPU that cannot be had.
     ValueError
         If maps or mask have not the shape of HEALPix maps, hold pixels that are no temperature, or are too coarse
         for the recipe's multipoles; or if no estimator can be made from them.
@@ -158,7 +165,9 @@ def reconstruct(
     optics = optics_of(recipe.instrument, nside, lmax)
     used = data if setting.polarised else data[:1]
     alm = deconvolved(map_to_alm(used, nside, lmax, precision=rec.precision, nthreads=nthreads), optics)
-    estimates = estimate_phi(alm, setting, rec.L_max, nthreads=nthreads)
+    if quadratic is None:
+        quadratic = quadratic_on(estimation_backend(recipe, temperature_only=not setting.polarised, nthreads=nthreads))
+    estimates = estimate_phi(alm, setting, rec.L_max, quadratic=quadratic, nthreads=nthreads)
     w2 = 1.0 if mask is None else float(np.mean(mask**2))
     _warn_of_power(alm, setting, w2, rec.lmin_t, rec.lmax_t)
     if mean_fields is None:
@@ -166,12 +175,19 @@ def reconstruct(
     if callable(mean_fields):
         make, mean_fields = mean_fields, {}
         if rec.mean_field_sims:
-            mean_fields = make(_gaussian_skies(used, recipe, setting, nside, mask, w2, nthreads))
+            mean_fields = make(_gaussian_skies(used, recipe, setting, nside, mask, w2, nthreads, quadratic))
     return Reconstruction(recipe, setting, estimates, dict(mean_fields), mask)
 
 
 def _gaussian_skies(
-    maps: NDArray, recipe: Recipe, setting: Setting, nside: int, mask: NDArray | None, w2: float, nthreads: int
+    maps: NDArray,
+    recipe: Recipe,
+    setting: Setting,
+    nside: int,
+    mask: NDArray | None,
+    w2: float,
+    nthreads: int,
+    quadratic: Quadratic = quadratic_estimates,
 ) -> GaussianSkies:
     """Skies with the power of these maps, as far as the maps have any.
 
@@ -184,7 +200,7 @@ def _gaussian_skies(
     precision = recipe.reconstruction.precision
     alm = deconvolved(map_to_alm(maps, nside, reach, precision=precision, iterations=0, nthreads=nthreads), optics)
     totals = measured_totals(alm, observed_totals(recipe, theory_of(recipe), nside, reach), w2)
-    return GaussianSkies(recipe, setting, totals, optics, nside, mask, nthreads)
+    return GaussianSkies(recipe, setting, totals, optics, nside, mask, nthreads, quadratic)
 
 
 def _warn_of_power(alm: Mapping[str, NDArray], setting: Setting, w2: float, lmin: int, lmax: int) -> None:

@@ -28,11 +28,11 @@ from lensrec.rundir import (
 from lensrec.sky.io import SkyMap, read_alm, read_map, read_mask, write_alm, write_map
 from lensrec.stages.gaussian import GaussianSkies, on_disk
 from lensrec.stages.masking import mask_of
+from lensrec.stages.placing import Quadratic, estimation_backend, quadratic_on
 from lensrec.stages.reconstruct import Reconstruction, phi_bandpowers, reconstruct
 from lensrec.stages.setting import Setting, observed_totals, optics_of, setting_of, theory_of
 
 log = logging.getLogger(__name__)
-NUMPY_ALONE = "compute.backend: cupy lenses skies; reconstruction is not on a device yet, and runs in numpy"
 
 
 def reconstruct_run(run: RunDir, *, progress: Progress | None = None, nthreads: int = 0) -> None:
@@ -54,23 +54,33 @@ def reconstruct_run(run: RunDir, *, progress: Progress | None = None, nthreads: 
     if len(missing) < len(sims):
         log.info("%d of %d skies are reconstructed already", len(sims) - len(missing), len(sims))
     if missing:
-        _say_where(run)
-        setting, fields, mask = _prepare(run, progress, nthreads)
+        quadratic = _placed(run, not recipe.sky.polarisation, nthreads)
+        setting, fields, mask = _prepare(run, progress, quadratic, nthreads)
 
         def one(sim: int) -> None:
             data = read_map(run.sim(sim, "data.fits")).maps
-            rec = reconstruct(data, recipe, mask=mask, setting=setting, mean_fields=fields, nthreads=nthreads)
+            rec = reconstruct(
+                data,
+                recipe,
+                mask=mask,
+                setting=setting,
+                mean_fields=fields,
+                quadratic=quadratic,
+                nthreads=nthreads,
+            )
             _write_products(run, sim, rec, read_alm(run.sim(sim, "phi_alm.fits")))
 
         run_tasks(one, missing, progress=progress, description="reconstruct")
     _write_mean(run)
 
 
-def _say_where(run: RunDir) -> None:
-    """The estimators run in numpy yet, whatever the recipe says of the skies."""
-    if run.recipe.compute.backend == "cupy":
-        log.warning("%s", NUMPY_ALONE)
-    record_backend(run, "reconstruct", "numpy")
+def _placed(run: RunDir, temperature_only: bool, nthreads: int) -> Quadratic:
+    """The estimators where the recipe says, and a record of where that is."""
+    backend = estimation_backend(run.recipe, temperature_only=temperature_only, nthreads=nthreads)
+    record_backend(run, "reconstruct", backend.about)
+    if backend.on_device:
+        log.info("estimating on %s", backend.about)
+    return quadratic_on(backend)
 
 
 def reconstruct_map(
@@ -129,7 +139,7 @@ def reconstruct_map(
     if run.has(run.recon("data", "bandpowers.ecsv")):
         log.info("%s is there already", run.recon("data", "bandpowers.ecsv"))
         return run
-    _say_where(run)
+    quadratic = _placed(run, not sky_map.polarised, nthreads)
     _say_what_was_assumed(sky_map)
     if not run.has(run.theory):
         write_theory(run, theory_of(recipe))
@@ -145,6 +155,7 @@ def reconstruct_map(
         mask=mask,
         masked=False,
         mean_fields=partial(on_disk, run, progress),
+        quadratic=quadratic,
         nthreads=nthreads,
     )
     write_response(run, rec.response, rec.n0)
@@ -224,7 +235,7 @@ def _write_mean(run: RunDir) -> None:
 
 
 def _prepare(
-    run: RunDir, progress: Progress | None, nthreads: int
+    run: RunDir, progress: Progress | None, quadratic: Quadratic, nthreads: int
 ) -> tuple[Setting, dict[str, MeanField], NDArray | None]:
     """What all skies of a run share: one normalisation, and one mean field from the model of their power."""
     recipe, nside = run.recipe, run.recipe.sky.nside
@@ -239,5 +250,5 @@ def _prepare(
     reach = recipe.sky.lmax_data
     optics = optics_of(recipe.instrument, nside, reach)
     totals = observed_totals(recipe, theory, nside, reach)
-    skies = GaussianSkies(recipe, setting, totals, optics, nside, mask, nthreads)
+    skies = GaussianSkies(recipe, setting, totals, optics, nside, mask, nthreads, quadratic)
     return setting, on_disk(run, progress, skies), mask

@@ -9,7 +9,13 @@ from lensrec.arrays import Backend
 from lensrec.recipe import Recipe
 from lensrec.rundir import create_run
 from lensrec.sphere import nufft_remap
+from lensrec.sphere.alm import alm_ell
+from lensrec.sphere.device_sht import product_bytes
+from lensrec.stages import placing
 from lensrec.stages import simulate as stage
+from lensrec.stages.placing import estimation_backend, quadratic_on
+from lensrec.stages.reconstruct import reconstruct
+from lensrec.stages.reconstruct_run import reconstruct_run
 from lensrec.stages.simulate import backend_of, simulate, simulate_run
 from tests.reference.cuda_on_host import COMPILER
 from tests.reference.strict_namespace import Machine
@@ -71,3 +77,68 @@ def test_a_backend_is_asked_for_with_the_memory_of_its_largest_grid(monkeypatch)
 def test_nothing_of_the_device_runs_in_numpy(monkeypatch):
     monkeypatch.setattr(nufft_remap, "remap_fields", None)
     assert simulate(small(compute={"backend": "numpy"})).lensed.shape == (3, 12 * 16**2)
+
+
+@needs_compiler
+@pytest.mark.parametrize("polarisation", [True, False])
+def test_a_sky_reconstructed_on_a_device_is_that_reconstructed_in_numpy(polarisation):
+    recipe = small(sky={"polarisation": polarisation}, compute={"backend": "numpy"})
+    data = simulate(recipe).data
+    machine = Machine()
+    there = reconstruct(data, recipe, quadratic=quadratic_on(device(machine)))
+    here = reconstruct(data, recipe)
+    assert {name.partition("_")[0] for name, _, _ in machine.launched} >= {"synthesis", "adjoint"}
+    assert list(there.estimates) == list(here.estimates)
+    used = alm_ell(here.recipe.reconstruction.L_max) >= 2
+    for key, estimate in there.estimates.items():
+        # sums of some 1e4 products, each rounded to 1e-16; at L = 1 a response vanishes, and rounding is divided by it
+        expected = here.estimates[key][:, used]
+        assert np.abs(estimate[:, used] - expected).max() < 1e-12 * np.abs(expected).max()
+
+
+@needs_compiler
+def test_a_run_is_reconstructed_where_its_recipe_says(tmp_path, monkeypatch):
+    recipe = small(compute={"backend": "numpy"}, reconstruction={"estimators": ["TT"]})
+    run = create_run(tmp_path / "run", recipe)
+    simulate_run(run)
+    asked = []
+    monkeypatch.setattr(placing, "make_backend", lambda name, **options: asked.append(name) or device(Machine()))
+    reconstruct_run(run)
+    assert asked == ["numpy"]
+    backends = json.loads((run.path / "provenance.json").read_text())["backends"]
+    assert backends == {"simulate": "numpy", "reconstruct": "cupy on a stand-in"}
+
+
+def test_without_a_device_the_estimators_say_so_in_one_line(monkeypatch):
+    from lensrec.devices import NoDevice
+
+    def none(*_: object) -> None:
+        raise NoDevice("backend cupy: there is no CUDA driver on this machine; use the backend numpy")
+
+    monkeypatch.setattr("lensrec.arrays._cuda_backend", none)
+    with pytest.raises(NoDevice, match="no CUDA driver"):
+        estimation_backend(small(compute={"backend": "cupy"}))
+    assert not estimation_backend(small()).on_device
+
+
+def test_the_estimators_ask_for_the_memory_of_their_legs(monkeypatch):
+    asked = []
+    chosen = device(Machine()) if COMPILER else None
+
+    def make(name, *, needed_bytes=0, nthreads=0):
+        asked.append((name, needed_bytes))
+        return chosen
+
+    monkeypatch.setattr(placing, "make_backend", make)
+    if chosen is not None:
+        chosen.legendre = "host"
+        estimation_backend(small())  # slow double precision: "auto" turns to numpy
+        assert [name for name, _ in asked] == ["auto", "numpy"]
+        chosen.legendre = "device"
+    estimation_backend(small(compute={"backend": "cupy"}))
+    estimation_backend(small(compute={"backend": "cupy"}), temperature_only=True)
+    (_, five), (_, one) = asked[-2:]
+    assert one < 0.4 * five  # (3 + 2 + 4) maps for (21 + 10 + 4), and what both have
+    # ℓ = 3000: 4501 rings of 9000 pixels and more, 21 components of legs and 10 of products, 8 bytes each
+    assert 31 * 4501 * 9000 * 8 < product_bytes(3000, 3000, 21, 5) < 1.5 * 31 * 4501 * 9000 * 8
+    assert product_bytes(3000, 3000, 21, 5, precision="single") < 0.6 * product_bytes(3000, 3000, 21, 5)

@@ -1,0 +1,72 @@
+"""Where the estimators of a recipe run: in numpy, or on a CUDA device."""
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING
+
+from numpy.typing import NDArray
+
+from lensrec.arrays import Backend
+from lensrec.arrays import backend as make_backend
+from lensrec.quadratic.estimators import quadratic_estimates
+from lensrec.recipe import Recipe
+
+if TYPE_CHECKING:
+    from lensrec.sphere.device_sht import Transforms
+
+Quadratic = Callable[..., dict[str, NDArray]]
+"""A function like `quadratic_estimates`, with host arrays in and out."""
+
+# Components of all legs, and spin-1 products, of TT alone and of all five with C^BB among the weights.
+_TEMPERATURE, _ALL = (3, 1), (21, 5)
+
+
+def estimation_backend(recipe: Recipe, *, temperature_only: bool = False, nthreads: int = 0) -> Backend:
+    """What compute.backend says, with the memory that the estimators take.
+
+    "auto" leaves a device alone whose double precision is slow: the sums over ℓ need it.
+
+    Raises
+    ------
+    NoDevice
+        If it says "cupy" and no GPU can be had.
+    """
+    name, rec = recipe.compute.backend, recipe.reconstruction
+    if name == "numpy":
+        return make_backend("numpy", nthreads=nthreads)
+    from lensrec.sphere.device_sht import product_bytes
+
+    components, outputs = _TEMPERATURE if temperature_only or set(rec.estimators) == {"TT"} else _ALL
+    lmax = max(rec.lmax_t, rec.lmax_p)
+    needed = product_bytes(lmax, rec.L_max, components, outputs, precision=rec.precision)
+    chosen = make_backend(name, needed_bytes=needed, nthreads=nthreads)
+    if name == "auto" and chosen.on_device and chosen.legendre == "host":
+        return make_backend("numpy", nthreads=nthreads)
+    return chosen
+
+
+def quadratic_on(backend: Backend) -> Quadratic:
+    """The quadratic estimators where a backend says; a device's tables are made once for all calls."""
+    if not backend.on_device:
+        return quadratic_estimates
+    from lensrec.sphere.device_sht import Transforms
+    from lensrec.sphere.legendre_device import SOURCE
+
+    with backend.active():
+        transforms = Transforms(backend.xp, backend.module(SOURCE))
+    return partial(_on_device, backend, transforms)
+
+
+def _on_device(
+    backend: Backend,
+    transforms: "Transforms",
+    keys: Iterable[str],
+    filtered: Mapping[str, NDArray],
+    weights: Mapping[str, NDArray],
+    lmax_phi: int,
+    *,
+    nthreads: int = 0,
+) -> dict[str, NDArray]:
+    with backend.active():
+        estimates = quadratic_estimates(keys, filtered, weights, lmax_phi, transforms=transforms, nthreads=nthreads)
+        return {key: backend.to_host(estimate) for key, estimate in estimates.items()}
