@@ -1,6 +1,6 @@
 """Where the estimators of a recipe run: in numpy, or on a CUDA device."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -9,16 +9,15 @@ from numpy.typing import NDArray
 from lensrec.arrays import Backend
 from lensrec.arrays import backend as make_backend
 from lensrec.quadratic.estimators import quadratic_estimates
+from lensrec.quadratic.products import PRODUCTS
 from lensrec.recipe import Recipe
+from lensrec.stages.setting import WEIGHTS, parts_of
 
 if TYPE_CHECKING:
     from lensrec.sphere.device_sht import Transforms
 
 Quadratic = Callable[..., dict[str, NDArray]]
 """A function like `quadratic_estimates`, with host arrays in and out."""
-
-# Components of all legs, and spin-1 products, of TT alone and of all five with C^BB among the weights.
-_TEMPERATURE, _ALL = (3, 1), (21, 5)
 
 
 def estimation_backend(recipe: Recipe, *, temperature_only: bool = False, nthreads: int = 0) -> Backend:
@@ -36,13 +35,20 @@ def estimation_backend(recipe: Recipe, *, temperature_only: bool = False, nthrea
         return make_backend("numpy", nthreads=nthreads)
     from lensrec.sphere.device_sht import product_bytes
 
-    components, outputs = _TEMPERATURE if temperature_only or set(rec.estimators) == {"TT"} else _ALL
-    lmax = max(rec.lmax_t, rec.lmax_p)
-    needed = product_bytes(lmax, rec.L_max, components, outputs, precision=rec.precision)
+    parts, lmax = parts_of(recipe, temperature_only=temperature_only), max(rec.lmax_t, rec.lmax_p)
+    needed = product_bytes(lmax, rec.L_max, leg_components(parts), len(parts), precision=rec.precision)
     chosen = make_backend(name, needed_bytes=needed, nthreads=nthreads)
     if name == "auto" and chosen.on_device and chosen.legendre == "host":
         return make_backend("numpy", nthreads=nthreads)
     return chosen
+
+
+def leg_components(keys: Sequence[str]) -> int:
+    """Real maps of all legs that some estimators share: T̄ 1, Q̄ + iŪ of Ē or of B̄ 2, ∇T^W 2, M₃ and M₁ 4."""
+    used = [product for key in keys for product in PRODUCTS[key] if product.spectrum in WEIGHTS]
+    gradients = {(product.polarised, product.source, product.spectrum) for product in used}
+    plain = sum(1 if field == "T" else 2 for field in {product.plain for product in used})
+    return plain + sum(4 if polarised else 2 for polarised, _, _ in gradients)
 
 
 def quadratic_on(backend: Backend) -> Quadratic:

@@ -18,6 +18,10 @@ from lensrec.theory.spectra import TheorySpectra
 
 MV = "MV"
 
+# Of the spectra that weight gradient legs: C^BB would cost EB two more transforms for a signal-to-noise higher by
+# (C^BB/C^EE)², below 1e-4.
+WEIGHTS = ("TT", "EE", "TE")
+
 # What CAMB gives at low ℓ depends on how far it is asked to go, C_L^φφ by 3e-4: it is asked to go to multiples of
 # this, so that a seed gives the same sky at another band limit.
 THEORY_STEP = 4000
@@ -117,6 +121,13 @@ def observed_totals(recipe: Recipe, theory: TheorySpectra, nside: int, lmax: int
     return total_spectra(theory.lensed, deconvolved, lmax)
 
 
+def parts_of(recipe: Recipe, *, temperature_only: bool = False) -> list[str]:
+    """The quadratic estimators to be evaluated: those that a recipe asks for, and all that MV is made of."""
+    asked = [str(key) for key in recipe.reconstruction.estimators]
+    possible = [key for key in PRODUCTS if not temperature_only or key == "TT"]
+    return [key for key in possible if key in asked or MV in asked]
+
+
 def setting_of(
     recipe: Recipe,
     theory: TheorySpectra,
@@ -141,8 +152,7 @@ def setting_of(
     """
     rec = recipe.reconstruction
     asked = [str(key) for key in rec.estimators]
-    possible = [key for key in PRODUCTS if not temperature_only or key == "TT"]
-    parts = [key for key in possible if key in asked or MV in asked]
+    parts = parts_of(recipe, temperature_only=temperature_only)
     keys = [key for key in asked if key in parts or (key == MV and len(parts) > 1)]
     if not parts:
         raise ValueError(f"the map has temperature alone, which gives TT; {', '.join(asked)} need polarisation")
@@ -154,8 +164,7 @@ def setting_of(
     filters = {field: inverse_variance(totals[field + field], *ranges[field]) for field in sorted(fields)}
     signal = {key: theory.gradient[key][: lmax + 1] for key in ("TT", "EE", "BB", "TE")}
     source = getattr(theory, rec.gradient_weights)
-    # C^BB would cost EB two more transforms for a signal-to-noise higher by (C^BB/C^EE)², below 1e-4.
-    weights = {key: source[key][: lmax + 1] for key in ("TT", "EE", "TE")} | {"BB": np.zeros(lmax + 1)}
+    weights = {key: source[key][: lmax + 1] for key in WEIGHTS} | {"BB": np.zeros(lmax + 1)}
     norm = normalisation(parts, weights, signal, filters, totals, rec.L_max, nthreads=nthreads)
     response = {key: norm.response[key] for key in parts}
     n0 = {key: norm.n0(key) for key in parts}

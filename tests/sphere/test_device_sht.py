@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from lensrec.sphere import sht
+from lensrec.sphere import device_sht, sht
 from lensrec.sphere.alm import alm_size
 from lensrec.sphere.device_sht import Transforms
 from lensrec.sphere.grids import gauss_legendre_grid, healpix_grid
@@ -88,6 +88,32 @@ def test_a_stand_in_for_cupy_lets_it_pass(transforms, spin):
     back = xp.asnumpy(strict.adjoint_synthesis(maps, grid, LMAX, spin, weighted=True))
     expected = transforms.adjoint_synthesis(xp.asnumpy(maps), grid, LMAX, spin, weighted=True)
     np.testing.assert_array_equal(back, expected)
+
+
+@pytest.mark.parametrize("spin", [0, 2])
+def test_rings_a_few_at_a_time(transforms, spin, monkeypatch):
+    """The same numbers, in whatever portions."""
+    grid, alm = grids()[1], random_alm(spin)
+    maps = transforms.synthesis(alm, grid, spin)
+    back = transforms.adjoint_synthesis(maps, grid, LMAX, spin, weighted=True)
+    monkeypatch.setattr(device_sht, "_RINGS", 7)
+    np.testing.assert_array_equal(transforms.synthesis(alm, grid, spin), maps)
+    np.testing.assert_array_equal(transforms.adjoint_synthesis(maps, grid, LMAX, spin, weighted=True), back)
+
+
+def test_recursions_are_kept_up_to_a_number(monkeypatch):
+    made = []
+    monkeypatch.setattr(device_sht, "make_orders", lambda lmax, spin, *_: made.append((lmax, spin)) or object())
+    transforms = Transforms(np, None)
+    for lmax in range(device_sht._KEPT):
+        transforms.orders(lmax, 0)
+    assert transforms.orders(0, 0) is transforms.orders(0, 0)
+    transforms.orders(99, 0)  # in the place of the one that was not used for longest
+    transforms.orders(0, 0)
+    assert made == [*((lmax, 0) for lmax in range(device_sht._KEPT)), (99, 0)]
+    transforms.orders(1, 0)
+    assert made[-1] == (1, 0)
+    assert len(transforms._orders) == device_sht._KEPT
 
 
 def test_grids_that_do_not_fit_are_refused(transforms):
