@@ -5,13 +5,16 @@ import re
 import numpy as np
 import pytest
 
-from lensrec.arrays import backend
+from lensrec.arrays import Backend, backend
 from lensrec.devices import NoDevice
 from lensrec.sphere.alm import alm_size, scale_alm
+from lensrec.sphere.device_sht import Transforms
 from lensrec.stages import selftest
 from lensrec.stages.selftest import CHECKS, Check, device_checks, run_checks, truths
 from tests.reference import okamoto_hu
 from tests.reference import remap as reference
+from tests.reference.cuda_on_host import COMPILER
+from tests.reference.strict_namespace import Machine
 from tests.stages.command import lensrec
 
 
@@ -144,3 +147,21 @@ def test_the_checks_of_a_device_hold_in_numpy(monkeypatch):
     monkeypatch.setattr(selftest.device, "nufft_remap_tp", lambda *a, **k: right(*a, **k) * (1 + 1e-4))
     (outcome,) = run_checks(device_checks(backend("numpy"))[:1])
     assert not outcome.passed
+
+
+@pytest.mark.skipif(COMPILER is None, reason="no C++ compiler runs the kernels on the host")
+def test_the_estimators_of_a_device_are_checked(monkeypatch):
+    """On the stand-in for cupy; and a leg that is wrong by 1e-9 is seen."""
+    machine = Machine()
+    check = device_checks(Backend("cupy", machine.namespace, "", 0, nthreads=1))[-1]
+    assert run_checks([check])[0].passed
+    assert machine.launched
+    right = Transforms.adjoint_synthesis
+    monkeypatch.setattr(Transforms, "adjoint_synthesis", lambda *a, **k: right(*a, **k) * (1 + 1e-9))
+    assert not run_checks([check])[0].passed
+
+
+@pytest.mark.gpu
+def test_the_checks_of_a_device_hold_there():
+    outcomes = run_checks(device_checks(backend("cupy")))
+    assert [(o.check.name, o.trouble, o.achieved) for o in outcomes if not o.passed] == []
