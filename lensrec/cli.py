@@ -115,6 +115,10 @@ def reconstruct(
     if (run is None) == (map_ is None):
         raise typer.BadParameter("give a run directory or --map, one of the two")
     overrides = _where(set_, backend)
+    if "compute.backend=cupy" in overrides:
+        from lensrec.arrays import backend as make_backend
+
+        make_backend("cupy")  # refuses where there is none, before the run is changed
     if run is not None:
         named = {"mask": mask, "fwhm": fwhm, "noise": noise, "noise-p": noise_p, "lmax": lmax, "lmin": lmin}
         named |= {"estimators": estimators, "unit": unit, "ordering": ordering, "apodise": apodise, "seed": seed}

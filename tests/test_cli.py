@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from lensrec import cli
+from lensrec.devices import NoDevice
 from lensrec.recipe import Recipe
 from lensrec.rundir import RunDir, locked, open_run
 
@@ -109,8 +110,30 @@ def test_threads_reach_the_transforms(lensrec: Run, stages: list, recipe_file: P
     assert thread_count() == 3
 
 
+@pytest.mark.parametrize("asked", [("--backend", "cupy"), ("--set", "compute.backend=cupy")])
+def test_reconstruct_asks_for_a_device_before_it_changes_the_run(
+    lensrec: Run, stages: list, recipe_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: tuple
+) -> None:
+    def no_driver() -> None:
+        raise NoDevice("backend cupy: there is no CUDA driver on this machine; use the backend numpy")
+
+    monkeypatch.setattr("lensrec.arrays.ask_driver", no_driver)
+    run = tmp_path / "run"
+    assert lensrec("simulate", recipe_file, "--out", run)[0] == 0
+    given = ["--map", "map.fits", "--fwhm", 5, "--noise", 6, "--out", tmp_path / "new"]
+    for words in ([run], given):
+        status, out, err = lensrec("reconstruct", *words, *asked)
+        assert (status, out) == (1, "")
+        expected = "lensrec: backend cupy: there is no CUDA driver on this machine; use the backend numpy"
+        assert one_line(err) == expected
+    assert open_run(run).recipe.compute.backend == "auto"
+    assert not (tmp_path / "new").exists()
+    assert [name for name, _, _ in stages] == ["simulate_run"]
+    assert lensrec("reconstruct", run)[0] == 0
+
+
 def test_backend_reaches_the_recipe_and_may_change(
-    lensrec: Run, stages: list, recipe_file: Path, tmp_path: Path
+    lensrec: Run, stages: list, recipe_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = tmp_path / "run"
     for name in ("auto", "numpy"):
@@ -121,6 +144,7 @@ def test_backend_reaches_the_recipe_and_may_change(
     status, _, err = lensrec("simulate", recipe_file, "--out", run, "--backend", "cuda")
     assert (status, err.count("\n")) == (1, 1)
     assert "compute.backend: 'cuda' will not do; one of 'auto', 'numpy' or 'cupy'" in err
+    monkeypatch.setattr("lensrec.arrays.backend", lambda name: None)  # a machine with a device
     assert lensrec("reconstruct", run, "--backend", "cupy")[0] == 0
     assert stages[-1][1].recipe.compute.backend == "cupy"
 
