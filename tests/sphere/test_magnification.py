@@ -6,7 +6,8 @@ import pytest
 from lensrec.sphere.alm import alm_to_cl, scale_alm
 from lensrec.sphere.grids import gauss_legendre_grid, healpix_grid
 from lensrec.sphere.magnification import determinant, distortion, magnification_determinant
-from lensrec.sphere.remap import deflected_positions, deflection, remap
+from lensrec.sphere.remap import deflected_positions, deflection, remap, remap_tp
+from lensrec.sphere.sht import synthesis
 from tests.reference import remap as truth
 from tests.sphere.test_remap import dipole_potential, lensing_potential, random_alm
 
@@ -103,14 +104,27 @@ def test_area_and_power_are_conserved(curl):
     field = deflection(phi, grid, curl_alm=omega, nthreads=2)
     det = magnification_determinant(phi, grid, curl_alm=omega, field=field, nthreads=2)
     weight = np.repeat(grid.weights, grid.nphi.astype(int))
-    # a sum of a million terms with 1e-16 each, and det A to 1e-13
-    assert abs((weight * det).sum() / (4 * np.pi) - 1) < 1e-10
-    assert det.std() > 0.1
+    ell = np.arange(lmax + 1.0)
+    laplacian, second = -ell * (ell + 1), -np.sqrt(np.maximum((ell - 1) * ell * (ell + 1) * (ell + 2), 0))
+    other = 0 * phi if omega is None else omega
+    reference = truth.magnification_determinant(
+        field,
+        synthesis(scale_alm(phi, laplacian), grid),
+        synthesis(scale_alm(other, laplacian), grid),
+        synthesis(scale_alm(np.array([phi, other]), second), grid, spin=2),
+    )
     positions, _ = deflected_positions(field, grid, rotation=False, nthreads=2)
-    lensed = remap(temperature, positions, spin=0, epsilon=1e-12, nthreads=2)
-    power = (2 * np.arange(lmax + 1.0) + 1) @ alm_to_cl(temperature)
-    assert abs((weight * det * lensed**2).sum() / power - 1) < 1e-11
-    assert abs((weight * lensed**2).sum() / power - 1) > 1e-4
+    listed = remap(temperature, positions, spin=0, epsilon=1e-12, nthreads=2)
+    by_rings = remap_tp(temperature[None], phi, grid, curl_alm=omega, epsilon=1e-12)[0]
+    power = (2 * ell + 1) @ alm_to_cl(temperature)
+    for area in (det, reference):
+        # a sum of a million terms with 1e-16 each, and det A to 1e-13
+        assert abs((weight * area).sum() / (4 * np.pi) - 1) < 1e-10
+        assert area.std() > 0.1
+        for lensed in (listed, by_rings):
+            assert abs((weight * area * lensed**2).sum() / power - 1) < 1e-11
+    for lensed in (listed, by_rings):
+        assert abs((weight * lensed**2).sum() / power - 1) > 1e-4  # without det A it does not hold
     # The flat formula is off by |α|² ∼ 3e-5 times what curvature leaves of it; the test must see that.
     kappa, omega_map, shear = distortion(phi, grid, curl_alm=omega, nthreads=2)
     flat = determinant(0 * field, kappa, omega_map, shear)
