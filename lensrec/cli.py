@@ -115,10 +115,6 @@ def reconstruct(
     if (run is None) == (map_ is None):
         raise typer.BadParameter("give a run directory or --map, one of the two")
     overrides = _where(set_, backend)
-    if "compute.backend=cupy" in overrides:
-        from lensrec.arrays import backend as make_backend
-
-        make_backend("cupy")  # refuses where there is none, before the run is changed
     if run is not None:
         named = {"mask": mask, "fwhm": fwhm, "noise": noise, "noise-p": noise_p, "lmax": lmax, "lmin": lmin}
         named |= {"estimators": estimators, "unit": unit, "ordering": ordering, "apodise": apodise, "seed": seed}
@@ -237,8 +233,13 @@ def selftest(
 
 
 def _where(overrides: list[str] | None, backend: str | None) -> list[str]:
-    """What --set says, and --backend."""
-    return [*(overrides or []), *([] if backend is None else [f"compute.backend={backend}"])]
+    """What --set says, and --backend; a device that cannot be had is refused here, before a run is begun or changed."""
+    said = [*(overrides or []), *([] if backend is None else [f"compute.backend={backend}"])]
+    if "compute.backend=cupy" in said:
+        from lensrec.arrays import backend as make_backend
+
+        make_backend("cupy")
+    return said
 
 
 def _simulate(run: "RunDir", progress: "Progress") -> None:

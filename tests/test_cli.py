@@ -111,7 +111,7 @@ def test_threads_reach_the_transforms(lensrec: Run, stages: list, recipe_file: P
 
 
 @pytest.mark.parametrize("asked", [("--backend", "cupy"), ("--set", "compute.backend=cupy")])
-def test_reconstruct_asks_for_a_device_before_it_changes_the_run(
+def test_a_device_is_asked_for_before_a_run_is_begun_or_changed(
     lensrec: Run, stages: list, recipe_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: tuple
 ) -> None:
     def no_driver() -> None:
@@ -121,8 +121,9 @@ def test_reconstruct_asks_for_a_device_before_it_changes_the_run(
     run = tmp_path / "run"
     assert lensrec("simulate", recipe_file, "--out", run)[0] == 0
     given = ["--map", "map.fits", "--fwhm", 5, "--noise", 6, "--out", tmp_path / "new"]
-    for words in ([run], given):
-        status, out, err = lensrec("reconstruct", *words, *asked)
+    begun = ["simulate", recipe_file, "--out", tmp_path / "new"]
+    for words in (["reconstruct", run], ["reconstruct", *given], begun):
+        status, out, err = lensrec(*words, *asked)
         assert (status, out) == (1, "")
         expected = "lensrec: backend cupy: there is no CUDA driver on this machine; use the backend numpy"
         assert one_line(err) == expected
@@ -381,7 +382,7 @@ def test_a_recipe_is_no_pipeline(lensrec: Run, recipe_file: Path, tmp_path: Path
 def test_help_names_the_commands() -> None:
     code = "import sys; sys.argv = ['lensrec', '--help']; from lensrec.cli import main; main()"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    for command in ("simulate", "reconstruct", "run", "inspect", "info"):
+    for command in ("simulate", "reconstruct", "run", "inspect", "info", "selftest"):
         assert command in done.stdout
 
 
