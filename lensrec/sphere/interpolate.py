@@ -5,11 +5,11 @@ import math
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from lensrec.sphere.compiled import compiled
+from lensrec.sphere.vector_code import everywhere, further, multiply_add, read, spread
 from lensrec.sphere.walk import walk_ring
 
 
@@ -22,43 +22,25 @@ def _weighted_sums(context, builder, signature, args):  # type: ignore[no-untype
     lanes, fields = signature.args[6].count, signature.args[7].count
     scalar = context.get_value_type(signature.return_type.dtype)
     size = signature.return_type.dtype.bitwidth // 8
-    vector, i32, i64 = ir.VectorType(scalar, lanes), ir.IntType(32), ir.IntType(64)
-    undefined = ir.Constant(vector, ir.Undefined)
-    multiply_add = cgutils.get_or_insert_function(
-        builder.module, ir.FunctionType(vector, [vector] * 3), f"llvm.fmuladd.v{lanes}f{8 * size}"
-    )
+    vector, i32 = ir.VectorType(scalar, lanes), ir.IntType(32)
+    fused = multiply_add(builder, vector)
+    degree, bytes_of_a_power = lanes + 3, lanes * size
 
-    def everywhere(vec, lane):  # type: ignore[no-untyped-def]
-        return builder.shuffle_vector(vec, undefined, ir.Constant(ir.VectorType(i32, lanes), [lane] * lanes))
-
-    def spread(value):  # type: ignore[no-untyped-def]
-        return everywhere(builder.insert_element(undefined, value, ir.Constant(i32, 0)), 0)
-
-    def read(where):  # type: ignore[no-untyped-def]
-        loaded = builder.load(builder.inttoptr(where, vector.as_pointer()))
-        loaded.align = size
-        return loaded
-
-    def further(where, step, times):  # type: ignore[no-untyped-def]
-        return builder.add(where, builder.mul(step, ir.Constant(i64, times)))
-
-    degree = lanes + 3
-    bytes_of_a_power = ir.Constant(i64, lanes * size)
-    t_row, t_column = spread(t_row), spread(t_column)
-    row_weights = column_weights = read(further(coefficients, bytes_of_a_power, degree))
+    t_row, t_column = spread(builder, t_row, vector), spread(builder, t_column, vector)
+    row_weights = column_weights = read(builder, further(builder, coefficients, degree, bytes_of_a_power), vector, size)
     for power in range(degree - 1, -1, -1):
-        coefficient = read(further(coefficients, bytes_of_a_power, power))
-        row_weights = builder.call(multiply_add, [row_weights, t_row, coefficient])
-        column_weights = builder.call(multiply_add, [column_weights, t_column, coefficient])
-    each_row = [everywhere(row_weights, i) for i in range(lanes)]
-    rows = [further(address, row_bytes, i) for i in range(lanes)]
+        coefficient = read(builder, further(builder, coefficients, power, bytes_of_a_power), vector, size)
+        row_weights = fused(row_weights, t_row, coefficient)
+        column_weights = fused(column_weights, t_column, coefficient)
+    each_row = [everywhere(builder, row_weights, i) for i in range(lanes)]
+    rows = [further(builder, address, i, row_bytes) for i in range(lanes)]
     sums = []
     for field in range(fields):
-        samples = [read(further(row, field_bytes, field)) for row in rows]
+        samples = [read(builder, further(builder, row, field, field_bytes), vector, size) for row in rows]
         # two chains, since one would wait for itself
         halves = [builder.fmul(samples[i], each_row[i]) for i in (0, 1)]
         for i in range(2, lanes):
-            halves[i % 2] = builder.call(multiply_add, [samples[i], each_row[i], halves[i % 2]])
+            halves[i % 2] = fused(samples[i], each_row[i], halves[i % 2])
         total = builder.fmul(builder.fadd(*halves), column_weights)
         width = lanes
         while width > 1:

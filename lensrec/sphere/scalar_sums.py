@@ -11,6 +11,7 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from lensrec.sphere.compiled import compiled
+from lensrec.sphere.vector_code import further, multiply_add, read, spread, write
 
 _LANES = 8
 _STEPS = 8
@@ -21,31 +22,12 @@ _PART = 16  # of them, pairs whose sums fit into registers together, for three f
 def _recursion_and_sums(context, builder, signature, args):  # type: ignore[no-untyped-def]
     y, last, this, alpha, beta, chunks, values, chunk_bytes, parity_bytes, sums, row_bytes = args[:11]
     vectors, columns = signature.args[11].count, signature.args[12].count - 1
-    double, i64, i32 = ir.DoubleType(), ir.IntType(64), ir.IntType(32)
+    double = ir.DoubleType()
     vector = ir.VectorType(double, _LANES)
-    undefined = ir.Constant(vector, ir.Undefined)
-    zeros = ir.Constant(ir.VectorType(i32, _LANES), [0] * _LANES)
-    multiply_add = cgutils.get_or_insert_function(
-        builder.module, ir.FunctionType(vector, [vector] * 3), f"llvm.fmuladd.v{_LANES}f64"
-    )
+    fused = multiply_add(builder, vector)
 
-    def further(where, count, step=1):  # type: ignore[no-untyped-def]
-        count = ir.Constant(i64, count) if isinstance(count, int) else count
-        step = ir.Constant(i64, step) if isinstance(step, int) else step
-        return builder.add(where, builder.mul(count, step))
-
-    def pointer(where, kind):  # type: ignore[no-untyped-def]
-        return builder.inttoptr(where, kind.as_pointer())
-
-    def read(where):  # type: ignore[no-untyped-def]
-        return builder.load(pointer(where, vector), align=8)
-
-    def write(value, where):  # type: ignore[no-untyped-def]
-        builder.store(value, pointer(where, vector), align=8)
-
-    def spread(where):  # type: ignore[no-untyped-def]
-        one = builder.insert_element(undefined, builder.load(pointer(where, double), align=8), ir.Constant(i32, 0))
-        return builder.shuffle_vector(one, undefined, zeros)
+    def spread_from(where):  # type: ignore[no-untyped-def]
+        return spread(builder, read(builder, where, double), vector)
 
     def kept(value):  # type: ignore[no-untyped-def]
         place = cgutils.alloca_once(builder, vector)
@@ -53,40 +35,41 @@ def _recursion_and_sums(context, builder, signature, args):  # type: ignore[no-u
         return place
 
     width = 8 * _LANES
-    ys = [read(further(y, i, width)) for i in range(vectors)]
-    lasts = [kept(read(further(last, i, width))) for i in range(vectors)]
-    these = [kept(read(further(this, i, width))) for i in range(vectors)]
+    ys = [read(builder, further(builder, y, i, width), vector) for i in range(vectors)]
+    lasts = [kept(read(builder, further(builder, last, i, width), vector)) for i in range(vectors)]
+    these = [kept(read(builder, further(builder, this, i, width), vector)) for i in range(vectors)]
     zero = ir.Constant(vector, [0.0] * _LANES)
     totals = [[[kept(zero) for _ in range(vectors)] for _ in range(columns)] for _ in range(2)]
     with cgutils.for_range(builder, chunks) as loop:
-        constants = [further(table, loop.index, 8 * _STEPS) for table in (alpha, beta)]
-        even = further(values, loop.index, chunk_bytes)
+        constants = [further(builder, table, loop.index, 8 * _STEPS) for table in (alpha, beta)]
+        even = further(builder, values, loop.index, chunk_bytes)
         parities = (even, builder.add(even, parity_bytes))
         for step in range(_STEPS):
             now = [builder.load(place) for place in these]
             if not columns:
                 for i in range(vectors):
-                    write(now[i], further(further(sums, row_bytes, step), i, width))
+                    write(builder, now[i], further(builder, further(builder, sums, step, row_bytes), i, width))
             for parity, start in enumerate(parities):
                 for c in range(columns):
-                    factor = spread(further(start, 8 * (_STEPS * c + step)))
+                    factor = spread_from(further(builder, start, 8 * (_STEPS * c + step)))
                     for i, place in enumerate(totals[parity][c]):
-                        builder.store(builder.call(multiply_add, [factor, now[i], builder.load(place)]), place)
-            a, b = (spread(further(table, 8 * step)) for table in constants)
+                        builder.store(fused(factor, now[i], builder.load(place)), place)
+            a, b = (spread_from(further(builder, table, 8 * step)) for table in constants)
             for i in range(vectors):
-                slope = builder.call(multiply_add, [a, ys[i], b])
+                slope = fused(a, ys[i], b)
                 behind = builder.fneg(builder.load(lasts[i]))
                 builder.store(now[i], lasts[i])
-                builder.store(builder.call(multiply_add, [slope, now[i], behind]), these[i])
+                builder.store(fused(slope, now[i], behind), these[i])
     for i in range(vectors):
         if columns:
             for parity in range(2):
                 for c in range(columns):
                     row = 4 * (c // 2) + 2 * parity + c % 2
-                    write(builder.load(totals[parity][c][i]), further(further(sums, row, row_bytes), i, width))
+                    where = further(builder, further(builder, sums, row, row_bytes), i, width)
+                    write(builder, builder.load(totals[parity][c][i]), where)
         else:
-            write(builder.load(lasts[i]), further(last, i, width))
-            write(builder.load(these[i]), further(this, i, width))
+            write(builder, builder.load(lasts[i]), further(builder, last, i, width))
+            write(builder, builder.load(these[i]), further(builder, this, i, width))
     return context.get_dummy_value()
 
 
@@ -117,28 +100,22 @@ def _run(  # type: ignore[no-untyped-def]
 
 def _sums_over_rings(context, builder, signature, args):  # type: ignore[no-untyped-def]
     functions, function_bytes, re, im, vectors, values = args
-    double, i64, i32 = ir.DoubleType(), ir.IntType(64), ir.IntType(32)
-    vector = ir.VectorType(double, _LANES)
-    multiply_add = cgutils.get_or_insert_function(
-        builder.module, ir.FunctionType(vector, [vector] * 3), f"llvm.fmuladd.v{_LANES}f64"
-    )
+    i32 = ir.IntType(32)
+    vector = ir.VectorType(ir.DoubleType(), _LANES)
+    fused = multiply_add(builder, vector)
     zero = ir.Constant(vector, [0.0] * _LANES)
     totals = [[cgutils.alloca_once(builder, vector) for _ in range(_STEPS)] for _ in range(2)]
     for place in totals[0] + totals[1]:
         builder.store(zero, place)
 
-    def read(where):  # type: ignore[no-untyped-def]
-        return builder.load(builder.inttoptr(where, vector.as_pointer()), align=8)
-
     with cgutils.for_range(builder, vectors) as loop:
-        at = builder.mul(loop.index, ir.Constant(i64, 8 * _LANES))
-        parts = [read(builder.add(where, at)) for where in (re, im)]
-        where = builder.add(functions, at)
+        parts = [read(builder, further(builder, where, loop.index, 8 * _LANES), vector) for where in (re, im)]
+        where = further(builder, functions, loop.index, 8 * _LANES)
         for step in range(_STEPS):
-            function = read(where)
+            function = read(builder, where, vector)
             where = builder.add(where, function_bytes)
             for part, places in zip(parts, totals, strict=True):
-                builder.store(builder.call(multiply_add, [function, part, builder.load(places[step])]), places[step])
+                builder.store(fused(function, part, builder.load(places[step])), places[step])
 
     def folded(one, two, width):  # type: ignore[no-untyped-def]
         # groups of `width` lanes, added in pairs: those of `one`, then those of `two`, in turn
@@ -158,9 +135,8 @@ def _sums_over_rings(context, builder, signature, args):  # type: ignore[no-unty
         while len(columns) > 1:
             columns = [folded(columns[i], columns[i + 1], width) for i in range(0, len(columns), 2)]
             width *= 2
-        where = builder.add(values, ir.Constant(i64, part * 8 * _STEPS))
-        target = builder.inttoptr(where, vector.as_pointer())
-        builder.store(builder.fadd(builder.load(target, align=8), columns[0]), target, align=8)
+        where = further(builder, values, part * 8 * _STEPS)
+        write(builder, builder.fadd(read(builder, where, vector), columns[0]), where)
     return context.get_dummy_value()
 
 
