@@ -49,6 +49,13 @@ def norms(mmax: int, spin: int) -> NDArray[np.float64]:
     return out
 
 
+@compiled(error_model="numpy")
+def of_order(values: NDArray, offset: NDArray, count: int, m: int) -> NDArray:
+    """The coefficients of order m as a view (chunks, parity, 2 count, CHUNK/2); see `sums_over_l`."""
+    chunks = (offset[m + 1] - offset[m]) // (2 * count * CHUNK)
+    return values[offset[m] : offset[m + 1]].reshape((chunks, 2, 2 * count, CHUNK // 2))
+
+
 @compiled(fastmath=_FAST, error_model="numpy")
 def couplings(m: int, spin: int, first: int, out: NDArray) -> None:
     """C_ℓ, by which cos θ couples ℓ − 1 and ℓ, from ℓ = first on; first ≥ 1."""
@@ -214,8 +221,8 @@ def sums_over_l(
     Parameters
     ----------
     values : array (n,), float
-        Coefficients in chunks. Those of order m are values[offset[m] : offset[m+1]], to be read as (chunks, parity,
-        2 count, CHUNK/2): re and im of the fields in turn, for spin s > 0 from ℓ = max(m, s), for spin 0 of q_k/f_k
+        Coefficients in chunks. Those of order m are values[offset[m] : offset[m+1]], to be read as `of_order`
+        does: re and im of the fields in turn, for spin s > 0 from ℓ = max(m, s), for spin 0 of q_k/f_k
         instead of λ_{m+2k} and of λ_{m+2k+1}; zero beyond the last ℓ. Added to if `adjoint`.
     offset : array (mmax+2,), int
     count, spin : int
@@ -235,8 +242,8 @@ def sums_over_l(
     lam, some, scale = _aligned(rows + 3, rings), _aligned(rows + 3, rings), np.empty(rings)
     first_chunk = np.empty(rings // STRIP, dtype=np.int64)
     for m in orders:
-        chunks = (offset[m + 1] - offset[m]) // (2 * count * CHUNK)
-        mine = values[offset[m] : offset[m + 1]].reshape((chunks, 2, 2 * count, CHUNK // 2))
+        mine = of_order(values, offset, count, m)
+        chunks = len(mine)
         here = sums[m, at : at + count]
         if spin == 0:
             start = offset[m] // (4 * count)

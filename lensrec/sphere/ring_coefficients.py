@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lensrec.sphere.compiled import compiled
-from lensrec.sphere.legendre_sums import CHUNK, basis, couplings
+from lensrec.sphere.legendre_sums import CHUNK, basis, couplings, of_order
 
 _FAST = {"contract", "nsz", "reassoc", "arcp"}
 _HALF = CHUNK // 2
@@ -94,9 +94,8 @@ def store_scalars(
     orders : array, int
     """
     for m in orders:
-        chunks = (offset[m + 1] - offset[m]) // (2 * count * CHUNK)
-        mine = values[offset[m] : offset[m + 1]].reshape((chunks, 2, 2 * count, _HALF))
-        n = chunks * CHUNK + 2
+        mine = of_order(values, offset, count, m)
+        n = len(mine) * CHUNK + 2
         c, u, v, d = np.empty(n), np.empty(n), np.empty(n), np.empty(n)
         even, odd, new_even, new_odd = np.zeros((2, n)), np.zeros((2, n)), np.zeros((2, n)), np.zeros((2, n))
         start = m * (2 * lmax + 1 - m) // 2
@@ -134,8 +133,7 @@ def store_spins(
 ) -> None:
     """The same for sums over ₛλ and ₋ₛλ, s > 0: the scaled a_ℓm themselves, from ℓ = max(m, s)."""
     for m in orders:
-        chunks = (offset[m + 1] - offset[m]) // (2 * count * CHUNK)
-        mine = values[offset[m] : offset[m + 1]].reshape((chunks, 2, 2 * count, _HALF))
+        mine = of_order(values, offset, count, m)
         first = max(m, spin)
         start = m * (2 * lmax + 1 - m) // 2
         for l in range(first, lmax + 1):
@@ -155,16 +153,15 @@ def vector_alm(
     C = −u_ℓ b_{ℓ+1} − d_ℓ b_{ℓ−1} + i v_ℓ a_ℓ: the transpose of `store_scalars` for spin 1.
     """
     for m in orders:
-        chunks = (offset[m + 1] - offset[m]) // (2 * count * CHUNK)
-        mine = values[offset[m] : offset[m + 1]].reshape((chunks, 2, 2 * count, _HALF))
-        n = chunks * CHUNK + 2
+        mine = of_order(values, offset, count, m)
+        n = len(mine) * CHUNK + 2
         c, u, v, d = np.empty(n), np.empty(n), np.empty(n), np.empty(n)
         couplings(m, 0, m + 1, c)
         f = np.empty(n // 2 - 1)
         basis(c, f)
         _lowering(m, 0, u, v, d)
         parts = np.zeros((2, n), dtype=np.complex128)
-        for chunk in range(chunks):
+        for chunk in range(len(mine)):
             for part in range(2):
                 k = 2 * (at + part)
                 for j in range(_HALF):
