@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from dataclasses import field as attribute
 from types import ModuleType
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lensrec.arrays import complex_dtype, real_dtype
+from lensrec.arrays import Backend, complex_dtype, real_dtype
 from lensrec.sphere.alm import alm_ell, alm_size, lmax_of, scale_alm
 from lensrec.sphere.grids import Grid, gauss_legendre_grid
-from lensrec.sphere.legendre_device import Orders, Rings, alm2leg, leg2alm, make_orders, make_rings
+from lensrec.sphere.legendre_device import SOURCE, Orders, Rings, alm2leg, leg2alm, make_orders, make_rings
 from lensrec.sphere.ring_products import Field
 
 _RINGS = 256
@@ -205,6 +206,17 @@ class Transforms:
             return leg
         angle = sense * self.xp.asarray(phi0)[:, None] * self.xp.arange(leg.shape[2])
         return leg * self.xp.exp(1j * angle).astype(leg.dtype)
+
+
+def transforms_on(backend: Backend) -> Transforms:
+    """The transforms of a backend, whose tables are kept as long as it is."""
+    if backend not in _TRANSFORMS:
+        with backend.active():
+            _TRANSFORMS[backend] = Transforms(backend.xp, backend.module(SOURCE))
+    return _TRANSFORMS[backend]
+
+
+_TRANSFORMS: "WeakKeyDictionary[Backend, Transforms]" = WeakKeyDictionary()
 
 
 def _parts(grid: Grid) -> list[slice]:

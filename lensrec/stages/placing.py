@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
 
 from numpy.typing import NDArray
 
@@ -11,10 +10,8 @@ from lensrec.arrays import backend as make_backend
 from lensrec.quadratic.estimators import quadratic_estimates
 from lensrec.quadratic.products import PRODUCTS
 from lensrec.recipe import Recipe
+from lensrec.sphere.device_sht import product_bytes, transforms_on
 from lensrec.stages.setting import WEIGHTS, parts_of
-
-if TYPE_CHECKING:
-    from lensrec.sphere.device_sht import Transforms
 
 Quadratic = Callable[..., dict[str, NDArray]]
 """A function like `quadratic_estimates`, with host arrays in and out."""
@@ -33,8 +30,6 @@ def estimation_backend(recipe: Recipe, *, temperature_only: bool = False, nthrea
     name, rec = recipe.compute.backend, recipe.reconstruction
     if name == "numpy":
         return make_backend("numpy", nthreads=nthreads)
-    from lensrec.sphere.device_sht import product_bytes
-
     parts, lmax = parts_of(recipe, temperature_only=temperature_only), max(rec.lmax_t, rec.lmax_p)
     needed = product_bytes(lmax, rec.L_max, leg_components(parts), len(parts), precision=rec.precision)
     chosen = make_backend(name, needed_bytes=needed, nthreads=nthreads)
@@ -55,17 +50,11 @@ def quadratic_on(backend: Backend) -> Quadratic:
     """The quadratic estimators where a backend says; a device's tables are made once for all calls."""
     if not backend.on_device:
         return quadratic_estimates
-    from lensrec.sphere.device_sht import Transforms
-    from lensrec.sphere.legendre_device import SOURCE
-
-    with backend.active():
-        transforms = Transforms(backend.xp, backend.module(SOURCE))
-    return partial(_on_device, backend, transforms)
+    return partial(_on_device, backend)
 
 
 def _on_device(
     backend: Backend,
-    transforms: "Transforms",
     keys: Iterable[str],
     filtered: Mapping[str, NDArray],
     weights: Mapping[str, NDArray],
@@ -74,5 +63,6 @@ def _on_device(
     nthreads: int = 0,
 ) -> dict[str, NDArray]:
     with backend.active():
-        estimates = quadratic_estimates(keys, filtered, weights, lmax_phi, transforms=transforms, nthreads=nthreads)
+        there = transforms_on(backend)
+        estimates = quadratic_estimates(keys, filtered, weights, lmax_phi, transforms=there, nthreads=nthreads)
         return {key: backend.to_host(estimate) for key, estimate in estimates.items()}

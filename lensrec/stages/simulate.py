@@ -185,12 +185,11 @@ def lensed_alm(
 def _lensed_alm_on_device(unlensed: NDArray, phi: NDArray, grid: Grid, sky: SkyRecipe, backend: Backend) -> NDArray:
     """The same, with nothing but coefficients crossing between host and device."""
     from lensrec.sphere import nufft_remap
-    from lensrec.sphere.device_sht import Transforms
-    from lensrec.sphere.legendre_device import SOURCE
+    from lensrec.sphere.device_sht import transforms_on
 
     maps = nufft_remap.remap_tp(unlensed, phi, grid, epsilon=sky.epsilon, backend=backend)
     with backend.active():
-        transforms = Transforms(backend.xp, backend.module(SOURCE))
+        transforms = transforms_on(backend)
         rows = [transforms.adjoint_synthesis(maps[0], grid, sky.lmax_data, weighted=True)[None]]
         if len(maps) == 3:
             rows.append(transforms.adjoint_synthesis(maps[1:], grid, sky.lmax_data, 2, weighted=True))
