@@ -42,7 +42,7 @@ def alm_m(lmax: int) -> NDArray[np.int32]:
     return m
 
 
-def alm_index(lmax: int, ell: NDArray[np.integer], m: NDArray[np.integer]) -> NDArray[np.int64]:
+def alm_index(lmax: int, ell: NDArray[np.integer] | int, m: NDArray[np.integer]) -> NDArray[np.int64]:
     """Position of (ℓ, m) in an array of the given lmax."""
     m64 = np.asarray(m, dtype=np.int64)
     return m64 * (2 * lmax + 1 - m64) // 2 + np.asarray(ell, dtype=np.int64)

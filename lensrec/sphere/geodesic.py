@@ -68,6 +68,20 @@ def ring_deflections(field: NDArray[np.float64], grid: Grid, *, nthreads: int = 
     return longest
 
 
+def finite_deflections(field: NDArray[np.float64], grid: Grid, *, nthreads: int = 0) -> NDArray[np.float64]:
+    """The same, where every deflection is finite.
+
+    Raises
+    ------
+    ValueError
+        If one is not.
+    """
+    longest = ring_deflections(field, grid, nthreads=nthreads)
+    if not np.isfinite(longest).all():
+        raise ValueError("the deflection is infinite or NaN somewhere; is a potential?")
+    return longest
+
+
 def ring_bounds(grid: Grid) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """First pixel and number of pixels of each ring, as the compiled loops take them."""
     return grid.ringstart.astype(np.int64), grid.nphi.astype(np.int64)

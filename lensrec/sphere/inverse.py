@@ -19,21 +19,21 @@ factor of 2 or 3 each time.
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lensrec.arrays import thread_count
-from lensrec.sphere.alm import alm_to_cl, lmax_of, scale_alm
+from lensrec.sphere.alm import alm_to_cl, lmax_of
 from lensrec.sphere.broyden import broyden_rings
-from lensrec.sphere.geodesic import ring_bounds, ring_deflections, shares
+from lensrec.sphere.geodesic import finite_deflections, ring_bounds, shares
 from lensrec.sphere.gridding import Gridding, gridding
 from lensrec.sphere.grids import Grid
 from lensrec.sphere.interpolate import remap_rings
-from lensrec.sphere.lensing_map import row_bands
+from lensrec.sphere.lensing_map import sampled_bands
 from lensrec.sphere.magnification import magnification_determinant
-from lensrec.sphere.planes import band, oversampled_legs
-from lensrec.sphere.remap import EPSILON_RANGE, deflection
+from lensrec.sphere.remap import EPSILON_RANGE, deflection, spin1_alm
 
 _MOST_EVALUATIONS = 30
 # α is evaluated to tolerance/20 rms, which at the worst of 10⁸ pixels, at 6σ, is 0.3 of the tolerance; what is
@@ -96,12 +96,9 @@ def inverse_deflection(
         for one n′, any of them may be found.
     """
     alpha = deflection(phi_alm, grid, curl_alm=curl_alm, nthreads=nthreads)
-    longest = ring_deflections(alpha, grid, nthreads=nthreads)
-    if not np.isfinite(longest).all():
-        raise ValueError("the deflection is infinite or NaN somewhere; is a potential?")
+    longest = finite_deflections(alpha, grid, nthreads=nthreads)
     ell = np.arange(lmax_of(len(phi_alm)) + 1.0)
-    potentials = np.stack([phi_alm, np.zeros_like(phi_alm) if curl_alm is None else curl_alm]).astype(np.complex128)
-    spin1 = scale_alm(potentials, np.sqrt(ell * (ell + 1.0)))
+    spin1 = spin1_alm(phi_alm, curl_alm)
     # of one component, all over the sphere
     rms = float(np.sqrt((2 * ell + 1) @ (alm_to_cl(spin1[0]) + alm_to_cl(spin1[1])) / (8.0 * np.pi)))
     if not (tolerance >= 2e-11 * rms and tolerance > 0):
@@ -135,12 +132,8 @@ def _solve(
     start, count = ring_bounds(grid)
     every = np.full(len(start), reach)
     worst = np.zeros(len(start))
-    legs = oversampled_legs([(spin1, 1)], plan, nthreads=threads)
-    bands = list(row_bands(grid.theta, every, plan))
-    height = max(last - first for _, first, last in bands)
-    samples = np.empty((2, height, plan.columns + 2 * plan.width))
 
-    def solve(rings: NDArray[np.int64], first: int) -> int:
+    def solve(rings: NDArray[np.int64], first: int, samples: NDArray) -> int:
         # by themselves, so that all that is needed of these pixels stays in the cache
         sizes = count[rings]
         here = np.zeros_like(start)
@@ -165,8 +158,7 @@ def _solve(
 
     evaluations = 0
     with ThreadPoolExecutor(threads) as pool:
-        for rings, first, last in bands:
-            band(legs, (1, 1), first, last, plan, samples, nthreads=threads)
-            lots = shares(rings, count)
-            evaluations = max(evaluations, *pool.map(solve, lots, [first] * len(lots)))
+        for rings, first, samples in sampled_bands([(spin1, 1)], plan, grid.theta, every, nthreads=threads):
+            in_this_band = partial(solve, first=first, samples=samples)
+            evaluations = max(evaluations, *pool.map(in_this_band, shares(rings, count)))
     return worst, evaluations

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lensrec.sphere.alm import lmax_of
+from lensrec.sphere.alm import alm_index, alm_size, lmax_of
 
 SOURCE = Path(__file__).parent / "cuda" / "legendre.cu"
 # Threads of a block, and pairs of rings that each of them carries, as in the source.
@@ -107,7 +107,7 @@ def make_orders(lmax: int, spin: int, mval: NDArray[np.integer] | None, xp: Modu
     block = 32
     module.get_function("recursion_tables")((-(-len(m) // block),), (block,), (*head, row_device, alpha, beta, norm))
     start = xp.asarray(start_values(spin, m))
-    mstart = xp.asarray(m * (2 * lmax + 1 - m) // 2)
+    mstart = xp.asarray(alm_index(lmax, 0, m))
     return Orders(lmax, spin, len(m), (*head, start, row_device, alpha, beta, norm), mstart)
 
 
@@ -189,7 +189,7 @@ def leg2alm(
     single = _is_single(leg.dtype)
     leg = xp.ascontiguousarray(leg)
     if nalm is None:
-        nalm = (lmax + 1) * (lmax + 2) // 2
+        nalm = alm_size(lmax)
     alm = xp.zeros((components, nalm), dtype=leg.dtype)
     head = (*orders.arguments, _start(orders, mstart, xp), np.int64(nalm))
     for zone, _, arguments in rings.zones:  # one adds to the other
@@ -230,7 +230,7 @@ def legendre_rows(
 
 def legendre_bytes(lmax: int, components: int, itemsize: int) -> int:
     """Memory that `legendre_rows` takes beside its rows: coefficients, and the tables of the recursion."""
-    return (lmax + 1) * (lmax + 2) // 2 * (components * itemsize + 24)
+    return alm_size(lmax) * (components * itemsize + 24)
 
 
 def ring_pairs(theta: NDArray[np.float64]) -> tuple[NDArray, NDArray, NDArray, NDArray]:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from lensrec.arrays import real_dtype, thread_count
 from lensrec.sphere.alm import lmax_of
-from lensrec.sphere.geodesic import ring_bounds, ring_deflections, shares
+from lensrec.sphere.geodesic import finite_deflections, ring_bounds, shares
 from lensrec.sphere.gridding import Gridding, gridding
 from lensrec.sphere.grids import Grid
 from lensrec.sphere.interpolate import remap_rings
@@ -50,21 +50,14 @@ def lens_rings(
     threads = thread_count(nthreads)
     alm = fields[0][0]
     plan = gridding(lmax_of(alm.shape[-1]), epsilon)
-    spins = [spin for rows, spin in fields for _ in rows]
+    spins = spins_of(fields)
     coefficients = plan.coefficients.astype(real_dtype(alm.dtype))
     start, count = ring_bounds(grid)
-    longest = ring_deflections(field, grid, nthreads=threads)
-    if not np.isfinite(longest).all():
-        raise ValueError("the deflection is infinite or NaN somewhere; is a potential?")
-    legs = oversampled_legs(fields, plan, nthreads=threads)
-    bands = list(row_bands(grid.theta, longest, plan))
-    height = max(last - first for _, first, last in bands)
-    samples = np.empty((len(spins), height, plan.columns + 2 * plan.width), dtype=out.dtype)
+    longest = finite_deflections(field, grid, nthreads=threads)
     with ThreadPoolExecutor(threads) as pool:
-        for rings, first, last in bands:
-            band(legs, spins, first, last, plan, samples, nthreads=threads)
+        for rings, first, samples in sampled_bands(fields, plan, grid.theta, longest, nthreads=threads):
 
-            def lens(part: NDArray, first: int = first) -> None:
+            def lens(part: NDArray, first: int = first, samples: NDArray = samples) -> None:
                 remap_rings(
                     part, grid.theta, count, grid.phi0, start, longest, field, samples, first, plan.rows,
                     plan.columns, coefficients, (0,) * plan.width, (0,) * len(spins), spins[-1], out,
@@ -73,7 +66,48 @@ def lens_rings(
             list(pool.map(lens, shares(rings, count)))
 
 
-def row_bands(
+def sampled_bands(
+    fields: Sequence[tuple[NDArray, int]],
+    plan: Gridding,
+    theta: NDArray[np.float64],
+    longest: NDArray[np.float64],
+    *,
+    nthreads: int = 0,
+) -> Iterator[tuple[NDArray[np.int64], int, NDArray]]:
+    """Samples of fields for all rings of a grid, some rings at a time.
+
+    Parameters
+    ----------
+    fields : sequence of (alm, spin)
+    plan : Gridding
+    theta, longest : array (nrings,)
+        Colatitude of each ring, and how far from it, in radians, the fields are asked for.
+
+    Yields
+    ------
+    rings : array of int
+        Which rings.
+    first : int
+        Row of samples[:, 0].
+    samples : array (components, rows, columns + 2 width), real
+        As `lensrec.sphere.planes.band` leaves them; valid until the next are asked for.
+    """
+    legs = oversampled_legs(fields, plan, nthreads=nthreads)
+    spins = spins_of(fields)
+    bands = list(_row_bands(theta, longest, plan))
+    height = max(last - first for _, first, last in bands)
+    samples = np.empty((len(spins), height, plan.columns + 2 * plan.width), dtype=real_dtype(legs.dtype))
+    for rings, first, last in bands:
+        band(legs, spins, first, last, plan, samples, nthreads=nthreads)
+        yield rings, first, samples
+
+
+def spins_of(fields: Sequence[tuple[NDArray, int]]) -> list[int]:
+    """The spin of each component of the fields."""
+    return [spin for rows, spin in fields for _ in rows]
+
+
+def _row_bands(
     theta: NDArray[np.float64], longest: NDArray[np.float64], plan: Gridding
 ) -> Iterator[tuple[NDArray[np.int64], int, int]]:
     """Groups of rings between neighbouring parallels, with the rows of samples that their pixels may ask for."""

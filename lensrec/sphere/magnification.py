@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 
 from lensrec.sphere.alm import lmax_of, resize_alm, scale_alm
 from lensrec.sphere.grids import Grid
-from lensrec.sphere.remap import deflection
+from lensrec.sphere.remap import deflection, potentials
 from lensrec.sphere.sht import synthesis
 
 # Pixels taken at a time, so that det A needs no temporary of the size of a map.
@@ -70,19 +70,15 @@ def distortion(
     -----
     Two transforms: one of spin 0 and one of spin 2; a curl potential adds one of spin 0.
     """
-    if phi_alm.ndim != 1:
-        raise ValueError(f"the potential must be one array of alm, got the shape {phi_alm.shape}")
-    if curl_alm is not None and curl_alm.shape != phi_alm.shape:
-        raise ValueError(f"the curl potential must have the shape {phi_alm.shape} of φ, got {curl_alm.shape}")
-    potentials = np.atleast_2d(phi_alm if curl_alm is None else np.stack([phi_alm, curl_alm])).astype(np.complex128)
+    given = potentials(phi_alm, curl_alm)
     lmax = max(lmax_of(len(phi_alm)), 2)  # no transform of spin 2 ends below
-    potentials = resize_alm(potentials, lmax)
+    given = resize_alm(given, lmax)
     ell = np.arange(lmax + 1.0)
     scalar = 0.5 * ell * (ell + 1.0)
     tensor = 0.5 * np.sqrt(np.maximum((ell - 1.0) * ell * (ell + 1.0) * (ell + 2.0), 0.0))
-    kappa = synthesis(scale_alm(potentials[0], scalar), grid, nthreads=nthreads)
-    omega = None if curl_alm is None else synthesis(scale_alm(potentials[1], scalar), grid, nthreads=nthreads)
-    return kappa, omega, synthesis(scale_alm(potentials, tensor), grid, 2, nthreads=nthreads)
+    kappa = synthesis(scale_alm(given[0], scalar), grid, nthreads=nthreads)
+    omega = None if curl_alm is None else synthesis(scale_alm(given[1], scalar), grid, nthreads=nthreads)
+    return kappa, omega, synthesis(scale_alm(given, tensor), grid, 2, nthreads=nthreads)
 
 
 def determinant(

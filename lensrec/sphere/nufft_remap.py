@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lensrec.arrays import Backend, backend, real_dtype, thread_count
-from lensrec.sphere.alm import lmax_of
+from lensrec.sphere.alm import alm_index, lmax_of
 from lensrec.sphere.grids import Grid
 from lensrec.sphere.legendre_device import SOURCE as LEGENDRE_SOURCE
 from lensrec.sphere.legendre_device import legendre_bytes, legendre_rows
@@ -41,7 +41,7 @@ from lensrec.sphere.nufft_setting import (
     tile_pixels,
 )
 from lensrec.sphere.pixel_kernels import follow, pixel_centres, ring_tiles, unpack
-from lensrec.sphere.remap import _checked_sky, _spin1_alm, check_epsilon
+from lensrec.sphere.remap import check_epsilon, checked_sky, in_precision, spin1_alm
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +104,7 @@ def remap_tp(
     ValueError
         As `lensrec.sphere.remap.remap_tp`; NoDevice, which is one, if a device is wanted and cannot be had.
     """
-    teb = _checked_sky(teb_alm, epsilon)
+    teb = checked_sky(teb_alm, epsilon)
     fields = [Field(teb[:1], 0)] + ([Field(teb[1:], 2)] if len(teb) == 3 else [])
     return remap_fields(fields, phi_alm, grid, curl_alm=curl_alm, epsilon=epsilon, backend=backend, nthreads=nthreads)
 
@@ -132,7 +132,7 @@ def remap_scalars(
     """
     if scalar_alm.ndim != 2 or len(scalar_alm) == 0:
         raise ValueError(f"the fields must be alm of shape (n, nalm), got {scalar_alm.shape}")
-    rows = _checked_sky(scalar_alm[:1], epsilon).dtype
+    rows = checked_sky(scalar_alm[:1], epsilon).dtype
     given = scalar_alm.astype(rows, copy=False)
     fields = [Field(given[i : i + 2], 0) for i in range(0, len(given), 2)]
     return remap_fields(fields, phi_alm, grid, curl_alm=curl_alm, epsilon=epsilon, backend=backend, nthreads=nthreads)
@@ -164,7 +164,9 @@ def remap_fields(
     lmaxes = {field.lmax for field in fields}
     if len(lmaxes) != 1:
         raise ValueError(f"fields that are lensed together must have one lmax, got {sorted(lmaxes) or 'none'}")
-    spin1 = np.atleast_2d(_spin1_alm(phi_alm, curl_alm))
+    spin1 = spin1_alm(phi_alm, curl_alm)
+    if curl_alm is None:
+        spin1 = spin1[:1]  # a pure gradient takes two thirds of the work
     if not np.isfinite(spin1).all():
         raise ValueError("the potential is infinite or NaN")
     b = _backend(backend, nthreads)
@@ -214,12 +216,9 @@ def remap(
     -------
     array of the backend (npix,) for spin 0, (2, npix) otherwise
     """
-    check_epsilon(epsilon)
+    rows = in_precision(np.atleast_2d(alm), epsilon)
     b = _backend(backend, nthreads)
-    rows = np.atleast_2d(alm)
-    field = Field(
-        rows if rows.dtype == np.complex64 and epsilon >= 1e-5 else rows.astype(np.complex128, copy=False), spin
-    )
+    field = Field(rows, spin)
     single = field.alm.dtype == np.complex64
     setting = nufft_setting(epsilon, rms_multipole(field.alm), single=single)
     with b.active():
@@ -296,7 +295,7 @@ def legendre_sums(
 ) -> None:
     """c_m(θ) of each of a field's real maps for some orders m ≥ 0, written to (parts, orders, θ), on the host."""
     lmax = field.lmax
-    start = orders * (2 * lmax + 1 - orders) // 2
+    start = alm_index(lmax, 0, orders).astype(np.uint64)
     sets = [field.alm[i : i + 1] for i in range(len(field.alm))] if field.spin == 0 else [field.alm]
     targets = [out[i : i + 1] for i in range(len(sets))] if field.spin == 0 else [out]
     for alm, target in zip(sets, targets, strict=True):

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lensrec.arrays import real_dtype, thread_count
-from lensrec.sphere.alm import lmax_of
+from lensrec.sphere.alm import alm_index, lmax_of
 from lensrec.sphere.circle import fold, unfold
 from lensrec.sphere.gridding import Gridding
 
@@ -45,7 +45,7 @@ def oversampled_legs(
     coarse = gridding.coarse_rows
     theta = np.pi * np.arange(coarse + 1) / coarse
     order = np.arange(lmax + 1, dtype=np.int64)
-    start = order * (2 * lmax + 1 - order) // 2
+    start = alm_index(lmax, 0, order)
     along_theta = (gridding.theta_correction / (2 * coarse)).astype(real)
     along_phi = gridding.phi_correction.astype(real)
 

@@ -55,9 +55,7 @@ def deflection(
         α along e_θ (south) and e_φ (east), radians; a spin-1 field with gradient part √(L(L+1)) φ_LM and curl part
         √(L(L+1)) Ω_LM.
     """
-    alm = _spin1_alm(phi_alm, curl_alm)
-    if alm.ndim == 1:
-        alm = np.stack([alm, np.zeros_like(alm)])
+    alm = spin1_alm(phi_alm, curl_alm)
     out = np.empty((2, grid.npix)) if out is None else out
     # In two halves, each with a ring's mirror image: the transform holds half of its Legendre coefficients at a time,
     # which are twice as large as the result, for 3 % more time.
@@ -133,7 +131,7 @@ def remap(
         If epsilon is out of range, positions are no (npix, 2) array of doubles or off the sphere, or gamma has
         another length.
     """
-    alm = _in_precision(alm, epsilon)
+    alm = in_precision(alm, epsilon)
     if positions.ndim != 2 or positions.shape[1] != 2 or positions.dtype != np.float64:
         raise ValueError(f"positions must be (npix, 2) float64, got {positions.shape} {positions.dtype}")
     if gamma is not None and gamma.shape != positions.shape[:1]:
@@ -176,7 +174,7 @@ def remap_tp(
     ValueError
         If epsilon is out of range, `teb_alm` has another shape, or a potential is not finite.
     """
-    teb = _checked_sky(teb_alm, epsilon)
+    teb = checked_sky(teb_alm, epsilon)
     out = np.empty((len(teb), grid.npix), dtype=real_dtype(teb.dtype))
     # The deflection waits where Q and U will stand: each ring of it is read before they are written.
     room = out[1:] if out.shape[0] == 3 and out.dtype == np.float64 else None
@@ -209,7 +207,7 @@ def remap_by(
         If epsilon is out of range, `teb_alm` has another shape, or the deflection does not fit the grid or is not
         finite.
     """
-    teb = _checked_sky(teb_alm, epsilon)
+    teb = checked_sky(teb_alm, epsilon)
     _check_field(field, grid)
     out = np.empty((len(teb), grid.npix), dtype=real_dtype(teb.dtype))
     lens_rings(_by_spin(teb), field, grid, out, epsilon=epsilon, nthreads=nthreads)
@@ -242,12 +240,12 @@ def remap_at(
     ValueError
         As `remap_tp`; or if the directions are no two lists of one length, or off the sphere.
     """
-    teb = _checked_sky(teb_alm, epsilon)
+    teb = checked_sky(teb_alm, epsilon)
     points = _points(theta, phi)
     # An error δα moves T by |∇T| δα: for α of some 1e-3 and multipoles of some 1e3 as much as δα/α of T's rms.
     # A hundredth of ε keeps it out of sight.
     field = remap(
-        _spin1_alm(phi_alm, curl_alm), points, spin=1, epsilon=max(epsilon / 100, EPSILON_RANGE[0]), nthreads=nthreads
+        spin1_alm(phi_alm, curl_alm), points, spin=1, epsilon=max(epsilon / 100, EPSILON_RANGE[0]), nthreads=nthreads
     )
     positions, gamma = follow_geodesics(field, _each_a_ring(points), rotation=len(teb) == 3, nthreads=nthreads)
     return _lensed(teb, positions, gamma, epsilon, nthreads)
@@ -260,17 +258,29 @@ def _rings_of(grid: Grid, chosen: NDArray[np.bool_]) -> Grid:
     )
 
 
-def _spin1_alm(phi_alm: NDArray, curl_alm: NDArray | None) -> NDArray[np.complex128]:
-    """Gradient and, if any, curl coefficients of α, in double precision."""
+def spin1_alm(phi_alm: NDArray, curl_alm: NDArray | None) -> NDArray[np.complex128]:
+    """Gradient and curl coefficients of α, (2, nalm), in double precision; zero where there is no curl potential."""
+    ell = np.arange(lmax_of(phi_alm.shape[-1]) + 1.0)
+    given = potentials(phi_alm, curl_alm)
+    alm = np.zeros((2, given.shape[1]), dtype=np.complex128)
+    alm[: len(given)] = scale_alm(given, np.sqrt(ell * (ell + 1.0)))
+    return alm
+
+
+def potentials(phi_alm: NDArray, curl_alm: NDArray | None) -> NDArray[np.complex128]:
+    """φ, or φ and Ω, as rows in double precision.
+
+    Raises
+    ------
+    ValueError
+        If φ is not one array of alm, or Ω has another shape.
+    """
     if phi_alm.ndim != 1:
         raise ValueError(f"the potential must be one array of alm, got the shape {phi_alm.shape}")
     if curl_alm is not None and curl_alm.shape != phi_alm.shape:
         raise ValueError(f"the curl potential must have the shape {phi_alm.shape} of φ, got {curl_alm.shape}")
-    ell = np.arange(lmax_of(phi_alm.shape[-1]) + 1.0)
-    root = np.sqrt(ell * (ell + 1.0))
-    if curl_alm is None:
-        return scale_alm(phi_alm.astype(np.complex128, copy=False), root)
-    return scale_alm(np.stack([phi_alm, curl_alm]).astype(np.complex128, copy=False), root)
+    rows = phi_alm[None] if curl_alm is None else np.stack([phi_alm, curl_alm])
+    return rows.astype(np.complex128, copy=False)
 
 
 def _by_spin(teb: NDArray) -> list[tuple[NDArray, int]]:
@@ -352,17 +362,18 @@ def check_epsilon(epsilon: float) -> None:
         raise ValueError(f"epsilon must be between {low:g} and {high:g}, got {epsilon:g}")
 
 
-def _in_precision(alm: NDArray, epsilon: float) -> NDArray:
+def in_precision(alm: NDArray, epsilon: float) -> NDArray:
     """The coefficients in the precision that keeps the promise of ε."""
     check_epsilon(epsilon)
     single = alm.dtype == np.complex64 and epsilon >= SINGLE_EPSILON
     return alm if single else alm.astype(np.complex128, copy=False)
 
 
-def _checked_sky(teb_alm: NDArray, epsilon: float) -> NDArray:
+def checked_sky(teb_alm: NDArray, epsilon: float) -> NDArray:
+    """T, or T, E and B, in the precision that keeps the promise of ε."""
     if teb_alm.ndim != 2 or teb_alm.shape[0] not in (1, 3):
         raise ValueError(f"the sky must be alm of shape (3, nalm) or, for T alone, (1, nalm), got {teb_alm.shape}")
-    return _in_precision(teb_alm, epsilon)
+    return in_precision(teb_alm, epsilon)
 
 
 def _each_a_ring(points: NDArray[np.float64]) -> Grid:
