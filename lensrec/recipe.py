@@ -29,7 +29,7 @@ from pydantic import (
 
 from lensrec.notation import ARCMIN, parse_angle, parse_noise, write_yaml
 from lensrec.recipe_checks import explain, invertible_lmax, problems
-from lensrec.recipe_files import RecipeError, beside, find_recipe, override, put, read_recipe
+from lensrec.recipe_files import SCANS, RecipeError, beside, find_recipe, override, put, read_recipe
 
 
 class Estimator(StrEnum):
@@ -41,6 +41,8 @@ class Estimator(StrEnum):
     TB = "TB", "temperature with B modes"
     EB = "EB", "E modes with B modes; strongest where the noise is far below 5 µK·arcmin"
     MV = "MV", "the minimum-variance sum of the five"
+    GMV = "GMV", "temperature and polarisation filtered jointly: the least noise that a quadratic estimator can have"
+    TTH = "TTH", "TT hardened against the fields that reconstruction.harden lists"
 
     def __new__(cls, value: str, doc: str = "") -> Self:
         member = str.__new__(cls, value)
@@ -137,7 +139,11 @@ class Sky(_Section):
 
 
 class Instrument(_Section):
-    """Beam and noise; N_ℓ = w² [1 + (ℓ/ℓ_knee)^slope], with a negative slope, white where ℓ_knee is null."""
+    """Beam and noise; N_ℓ = w² [1 + (ℓ/ℓ_knee)^slope], with a negative slope, white where ℓ_knee is null.
+
+    Where `hits` says how long each part of the sky was looked at, noise is modulated by hits^−½, and its levels are the
+    root mean square over what the mask leaves.
+    """
 
     fwhm: Arcmin = 1.4
     noise_t: Noise = 6.0
@@ -147,11 +153,17 @@ class Instrument(_Section):
     lknee_p: PositiveFloat | None = None
     slope_p: float | None = None
     pixel_window: Literal["none", "healpix"] = "none"
+    hits: Path | None = None  # a map of hits or weights in FITS; or ecliptic, equatorial: more of them near those poles
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
         self._fill(noise_p=sqrt(2.0) * self.noise_t)
         return self
+
+    @property
+    def hits_file(self) -> Path | None:
+        """The map of hits, if they come from a file."""
+        return None if self.hits is None or str(self.hits) in SCANS else self.hits
 
     @property
     def fwhm_rad(self) -> float:
@@ -201,14 +213,21 @@ class Reconstruction(_Section):
     n_bins: PositiveInt = DERIVED  # 20, fewer where L_max is low; or as many as bin_edges make
     bin_edges: tuple[NonNegativeInt, ...] = DERIVED  # bin i is edge_i <= L < edge_(i+1); even steps in sqrt(L)
     gradient_weights: Literal["gradient", "lensed", "unlensed"] = "gradient"
-    mean_field_sims: NonNegativeInt = 0
+    filter: Literal["isotropic", "optimal"] = "isotropic"  # optimal: Wiener filter of mask and uneven noise
+    harden: tuple[Literal["mask", "noise", "sources"], ...] = ("sources",)  # what TTH is hardened against
+    mean_field_sims: NonNegativeInt = 0  # Gaussian skies, for the mean field and N0
+    rdn0: Literal["none", "analytic", "simulations"] = "analytic"  # N0 of the data's own power; with the Gaussian skies
+    n1: Literal["none", "fiducial", "fitted"] = "fiducial"  # of the fiducial C^φφ, or of that fitted to the band powers
+    mc_response: Literal["none", "report", "apply"] = "none"  # response from lensed skies, reported or also divided out
+    response_sims: PositiveInt = 8  # pairs of skies for it, lensed by φ and by −φ
     precision: Precision = "double"
 
     def completed(self, sky: Sky) -> Self:
         """A copy in which what was left out is filled in for this sky."""
         out = self.model_copy()
         top = min(sky.lmax_data, invertible_lmax(sky.nside), 3000)
-        out._fill(estimators=tuple(Estimator) if sky.polarisation else (Estimator.TT,), lmax_t=top, lmax_p=top)
+        usual = tuple(Estimator)[:6] if sky.polarisation else (Estimator.TT,)
+        out._fill(estimators=usual, lmax_t=top, lmax_p=top)
         out._fill(lmin_t=max(2, min(100, out.lmax_t // 2)), lmin_p=max(2, min(100, out.lmax_p // 2)))
         out._fill(L_max=max(out.lmax_t, out.lmax_p))
         by_range = max(1, min(20, (out.L_max + 1 - out.L_min) // 3))

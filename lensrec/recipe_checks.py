@@ -179,6 +179,11 @@ def _lensing_range(rec: "Reconstruction") -> Iterator[str]:
 
 
 def _mean_field(rec: "Reconstruction") -> Iterator[str]:
+    if rec.rdn0 == "simulations" and not rec.mean_field_sims:
+        yield (
+            "reconstruction.rdn0: simulations, but there are none; mean_field_sims=40, say, or rdn0=analytic, which "
+            "needs none"
+        )
     if 0 < rec.mean_field_sims < 4:
         yield (
             f"reconstruction.mean_field_sims: {rec.mean_field_sims} are too few for two halves with a spread; "
@@ -190,6 +195,8 @@ def _estimators(rec: "Reconstruction", sky: "Sky") -> Iterator[str]:
     names = [str(e) for e in rec.estimators]
     if len(set(names)) < len(names):
         yield f"reconstruction.estimators: {', '.join(names)} names one twice; each once"
-    need = [n for n in names if n != "TT"]
+    if "TTH" in names and not rec.harden:
+        yield "reconstruction.harden: is empty, and TTH is hardened against nothing; mask, noise or sources"
+    need = [n for n in names if n not in ("TT", "TTH")]
     if need and not sky.polarisation:
         yield f"reconstruction.estimators: {', '.join(need)} need polarisation; TT alone, or sky.polarisation=true"

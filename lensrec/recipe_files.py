@@ -7,6 +7,9 @@ from typing import Any, Literal
 
 from lensrec.notation import read_yaml
 
+SCANS = ("ecliptic", "equatorial")
+"""Patterns of hits that need no file."""
+
 
 class RecipeError(ValueError):
     """A recipe that cannot be run; one line for each key that is wrong, saying its value and what would do."""
@@ -52,7 +55,7 @@ def override(data: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any
             parsed = read_yaml(value)
         except ValueError:
             parsed = value
-        if key.strip() == "mask.file" and isinstance(parsed, str):
+        if key.strip() in ("mask.file", "instrument.hits") and isinstance(parsed, str) and parsed not in SCANS:
             parsed = str(Path(parsed).expanduser().resolve())
         put(out, key.strip(), parsed)
     return out
@@ -71,7 +74,7 @@ def put(data: dict[str, Any], key: str, value: Any) -> None:
 
 
 def read_recipe(file: Path) -> dict[str, Any]:
-    """The plain data of a recipe's file, a mask's path made absolute from the file's folder; raises RecipeError."""
+    """The plain data of a recipe's file, its paths made absolute from the file's folder; raises RecipeError."""
     try:
         data = read_yaml(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as err:
@@ -80,9 +83,10 @@ def read_recipe(file: Path) -> dict[str, Any]:
         data = {}
     if not isinstance(data, dict):
         raise RecipeError(f"{file}: a recipe is made of keys and values, e.g. 'name: mine'")
-    mask = data.get("mask")
-    if isinstance(mask, dict) and isinstance(mask.get("file"), str):
-        data = {**data, "mask": {**mask, "file": str(beside(file, mask["file"]))}}
+    for section, key in (("mask", "file"), ("instrument", "hits")):
+        part = data.get(section)
+        if isinstance(part, dict) and isinstance(part.get(key), str) and part[key] not in SCANS:
+            data = {**data, section: {**part, key: str(beside(file, part[key]))}}
     return data
 
 

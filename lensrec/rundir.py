@@ -114,8 +114,9 @@ def create_run(
         if run.recipe != recipe:
             _write_text(folder / "recipe.yaml", recipe.dump())
         return RunDir(folder, recipe)
-    if recipe.mask.file is not None and not recipe.mask.file.is_file():
-        raise RunError(f"mask.file: {recipe.mask.file}: there is no such file; give its path from the recipe's folder")
+    for key, file in (("mask.file", recipe.mask.file), ("instrument.hits", recipe.instrument.hits_file)):
+        if file is not None and not file.is_file():
+            raise RunError(f"{key}: {file}: there is no such file; give its path from the recipe's folder")
     record = provenance(recipe, command)
     write_json(folder / "provenance.json", {**record, "inputs": given, "resumed": []})
     _write_text(folder / "recipe.yaml", recipe.dump())
@@ -302,6 +303,24 @@ def read_response(run: RunDir) -> tuple[dict[str, NDArray], dict[str, NDArray]]:
     table = read_table(run.response)
     keys = [name[2:] for name in table if name.startswith("R_")]
     return {key: table[f"R_{key}"] for key in keys}, {key: table[f"N0_{key}"] for key in keys}
+
+
+def write_matrices(path: Path, matrices: Mapping[str, NDArray]) -> None:
+    """Write arrays as named images of one FITS file, whole or not at all."""
+    from astropy.io import fits
+
+    images = [fits.ImageHDU(np.asarray(values), name=name) for name, values in matrices.items()]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
+        fits.HDUList([fits.PrimaryHDU(), *images]).writeto(temporary, overwrite=True)
+
+
+def read_matrices(path: Path) -> dict[str, NDArray]:
+    """The images of `write_matrices`, by name."""
+    from astropy.io import fits
+
+    with fits.open(path) as hdus:
+        return {hdu.name: np.array(hdu.data, dtype=np.float64) for hdu in hdus[1:]}
 
 
 def _make_folder(folder: Path) -> None:

@@ -20,7 +20,7 @@ cosmology: {{lens_potential_accuracy: 1}}
 sky: {{nside: {NSIDE}, lmax: 400, lmax_data: {LMAX}, seed: 5, n_sims: {N_SIMS}, epsilon: 1e-5}}
 instrument: {{fwhm: 30 arcmin, noise_t: 20}}
 mask: {{galactic_cut: 15, apodisation: 8}}
-reconstruction: {{lmin_t: 10, lmin_p: 10, L_max: {LMAX}, n_bins: 5, mean_field_sims: 4}}
+reconstruction: {{lmin_t: 10, lmin_p: 10, L_max: {LMAX}, n_bins: 5, mean_field_sims: 4, n1: none}}
 """
 
 
@@ -83,7 +83,8 @@ def test_estimates_are_what_healpy_reads(whole: tuple[Path, Answer]) -> None:
         assert 0 < wiener.std() < kappa.std()
         amplitude = json.loads((folder / "amplitude.json").read_text())
         about = amplitude.pop("about")
-        assert (about["taken_off"], about["not_taken_off"]) == (["N0", "mean field"], ["N1"])
+        assert about["taken_off"] == ["semi-analytic RDN0 about N0 of 4 Gaussian skies", "mean field"]
+        assert about["not_taken_off"] == ["N1", "response by simulations"]
         assert 0 < about["L_low"] < about["L_high"] <= LMAX
         assert set(amplitude) == set(KEYS)
 
@@ -100,7 +101,8 @@ def test_tables_have_the_columns_they_promise(whole: tuple[Path, Answer]) -> Non
     np.testing.assert_array_equal(response["L"], np.arange(LMAX + 1))
     for where in ("0000", "0001", "0002", "."):
         powers = Table.read(run / "recon" / where / "bandpowers.ecsv")
-        columns = ("auto", "sigma", "n0", "curl", "curl_sigma", "cross", "transfer", "transfer_sigma")
+        columns = ("auto", "sigma", "n0", "n1", "mf", "response", "curl", "curl_sigma", "cross")
+        columns += ("transfer", "transfer_sigma")
         assert set(powers.colnames) == {
             *("L_low", "L_high", "L", "fiducial", "input"),
             *(f"{column}_{key}" for column in columns for key in KEYS),

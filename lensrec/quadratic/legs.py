@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from lensrec.quadratic.products import Product, spin_raised
-from lensrec.sphere.alm import lmax_of
+from lensrec.quadratic.products import JOINT, Product, spin_raised
+from lensrec.sphere.alm import lmax_of, resize_alm, scale_alm
 from lensrec.sphere.ring_products import Field
 
 
@@ -36,11 +36,13 @@ def gradient_leg(
     tuple of two
         Polarisation: M₃ = −½ ð ₂Y^W, of spin 3, and M₁ = −½ ð̄ ₂Y^W, of spin 1, so that ₁d = P̄* M₃ + P̄ M₁*.
     """
-    alm = filtered[product.source]
+    joint = product.spectrum == JOINT
+    alm = wiener_field(product.source, filtered, weights) if joint else filtered[product.source]
     lmax = lmax_of(alm.shape[-1])
-    weight = np.zeros(lmax + 1)
-    given = np.asarray(weights[product.spectrum], dtype=np.float64)[: lmax + 1]
-    weight[: len(given)] = given
+    weight = np.ones(lmax + 1)
+    if not joint:
+        given = np.asarray(weights[product.spectrum], dtype=np.float64)[: lmax + 1]
+        weight[: len(given)], weight[len(given) :] = given, 0.0
     if not product.polarised:
         return (Field(alm, weight * spin_raised(lmax, 0), 1),)
     # A field that stands for E has the gradient type, B the curl type; ð̄ ₂Y = −√((ℓ+2)(ℓ−1)) ₁Y turns its sign.
@@ -49,3 +51,14 @@ def gradient_leg(
         Field(alm, -0.5 * weight * spin_raised(lmax, 2), 3, curl),
         Field(alm, 0.5 * weight * spin_raised(lmax, -2), 1, curl),
     )
+
+
+def wiener_field(field: str, filtered: Mapping[str, NDArray], weights: Mapping[str, NDArray]) -> NDArray:
+    """T^W = C^TT T̄ + C^TE Ē or E^W = C^TE T̄ + C^EE Ē, from jointly filtered T̄ and Ē; to the larger lmax of the two."""
+    lmax = max(lmax_of(filtered[source].shape[-1]) for source in "TE")
+    own, other = {"T": ("TT", "TE"), "E": ("TE", "EE")}[field]
+    t, e = (
+        scale_alm(resize_alm(filtered[source], lmax), np.asarray(weights[key], dtype=np.float64))
+        for source, key in (("T", own), ("E", other))
+    )
+    return t + e

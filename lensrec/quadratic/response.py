@@ -1,15 +1,4 @@
-"""Responses R_L and Gaussian noise of the quadratic estimators, from Wigner-d sums on Gauss–Legendre nodes.
-
-Harmonically, each product of `products` contributes terms a_ℓ₁ b_ℓ₂ J(s, t), with J(s, t) = 3j(ℓ₁ ℓ₂ L; s t −s−t)
-and s + t = 1, to the weight function of an estimator,
-
-    f_{ℓ₁Lℓ₂} = √(L(L+1)) [(2ℓ₁+1)(2ℓ₂+1)(2L+1)/4π]^½ · ½(σ + ε) Σ_k a^k_ℓ₁ b^k_ℓ₂ J(s_k, t_k)
-
-with ε = (−1)^{ℓ₁+ℓ₂+L}, σ = −1 for one B leg and +1 otherwise; −(i/2)(ε − σ) replaces ½(σ + ε) for the curl.
-This is Okamoto & Hu's f (astro-ph/0301031, table 1), written with spin-weighted legs. Since J(−s, −t) = ε J(s, t)
-and ∫ d^{ℓ₁}_{ss′} d^{ℓ₂}_{tt′} d^L_{SS′} dμ = 2 J J′, a sum over ℓ₁, ℓ₂ of a product of two such functions becomes
-the product of two correlation functions, projected on d^L_{−1,−1} and d^L_{1,−1}: no sum over ℓ₁, ℓ₂ is ever made.
-"""
+"""Responses R_L and Gaussian noise of the quadratic estimators, and between each two of them; see `grams`."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -17,22 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lensrec.quadratic.products import Product, products_in_use, spin_raised
-from lensrec.sphere.wigner import gl_nodes, wigner_project, wigner_sum
-
-
-@dataclass(frozen=True)
-class Term:
-    """a_ℓ₁ b_ℓ₂ J(s, t) of a weight function; the first slot is X's, the second Y's."""
-
-    s: int
-    t: int
-    a: NDArray[np.float64]
-    b: NDArray[np.float64]
-
-    def transposed(self) -> "Term":
-        """The same with X and Y exchanged."""
-        return Term(self.t, self.s, self.b, self.a)
+from lensrec.quadratic.grams import full_terms, half_terms, padded, sigma, total_between, wigner_grams
 
 
 @dataclass(frozen=True)
@@ -90,98 +64,24 @@ def normalisation(
     """
     keys = list(keys)
     lmax = max(len(f) for f in filters.values()) - 1
-    theta, quadrature = gl_nodes(2 * lmax + lmax_phi)
-    halves = {key: _half_terms(key, weights, lmax) for key in keys}
-    truths = {key: _full_terms(key, signal, lmax) for key in keys}
-    filt = {field: _padded(filters[field], lmax) for field in filters}
-    total = {key: _padded(totals[key], lmax) for key in totals}
-    cache: dict[tuple, NDArray] = {}
-
-    def correlation(profile: NDArray, s: int, t: int) -> NDArray:
-        # d_{s,t} = d_{−t,−s} and d_{s,t} = (−1)^{s−t} d_{t,s}: one evaluation serves all four index pairs.
-        forms = {(s, t): 1, (-t, -s): 1, (t, s): (-1) ** (s - t), (-s, -t): (-1) ** (s - t)}
-        s0, t0 = min(forms)
-        name = (s0, t0, profile.tobytes())
-        if name not in cache:
-            cache[name] = wigner_sum(profile, s0, t0, theta, nthreads=nthreads)
-        return cache[name] if forms[s0, t0] == 1 else -cache[name]
-
-    def gram(first: list[Term], second: list[Term], w1: NDArray, w2: NDArray, sigma: int) -> NDArray:
-        same, flipped = np.zeros_like(theta), np.zeros_like(theta)
-        for p in first:
-            for q in second:
-                left, right = p.a * q.a * w1, p.b * q.b * w2
-                if left.any() and right.any():
-                    same += correlation(left, p.s, q.s) * correlation(right, p.t, q.t)
-                    flipped += correlation(left, -p.s, q.s) * correlation(right, -p.t, q.t)
-        even = 0.5 * wigner_project(same, -1, -1, lmax_phi, theta, quadrature, nthreads=nthreads)
-        odd = 0.5 * sigma * wigner_project(flipped, 1, -1, lmax_phi, theta, quadrature, nthreads=nthreads)
-        return spin_raised(lmax_phi, 0) ** 2 * np.stack([even + odd, even - odd])
-
-    response = {key: gram(halves[key], truths[key], filt[key[0]], filt[key[1]], _sigma(key)) for key in keys}
+    halves = {key: half_terms(key, weights, lmax) for key in keys}
+    truths = {key: full_terms(key, signal, lmax) for key in keys}
+    filt = {field: padded(filters[field], lmax) for field in filters}
+    total = {key: padded(totals[key], lmax) for key in totals}
+    gram = wigner_grams(lmax, lmax_phi, nthreads=nthreads)
+    response = {key: gram(halves[key], truths[key], filt[key[0]], filt[key[1]], sigma(key)) for key in keys}
     noise = {}
     for i, one in enumerate(keys):
         for two in keys[i:]:
             value = np.zeros((2, lmax_phi + 1))
-            if _sigma(one) == _sigma(two):
+            if sigma(one) == sigma(two):
                 x, y, u, v = one[0], one[1], two[0], two[1]
 
                 def cross(p: str, q: str) -> NDArray:
-                    return filt[p] * filt[q] * _total(total, p, q)
+                    return filt[p] * filt[q] * total_between(total, p, q)
 
-                value += gram(halves[one], halves[two], cross(x, u), cross(y, v), _sigma(one))
+                value += gram(halves[one], halves[two], cross(x, u), cross(y, v), sigma(one))
                 transposed = [term.transposed() for term in halves[two]]
-                value += gram(halves[one], transposed, cross(x, v), cross(y, u), _sigma(one))
+                value += gram(halves[one], transposed, cross(x, v), cross(y, u), sigma(one))
             noise[one, two] = noise[two, one] = value
     return Normalisation(response, noise)
-
-
-def _half_terms(key: str, weights: Mapping[str, NDArray], lmax: int) -> list[Term]:
-    """The terms of Σ h X̄ Ȳ that the position-space products make: each product once."""
-    terms = []
-    for product in products_in_use(key, dict(weights)):
-        for term in _product_terms(product, _padded(weights[product.spectrum], lmax)):
-            terms.append(term if product.plain == key[0] else term.transposed())
-    return terms
-
-
-def _full_terms(key: str, weights: Mapping[str, NDArray], lmax: int) -> list[Term]:
-    """The terms of the whole f: for X = Y both orders of plain and gradient leg."""
-    terms = _half_terms(key, weights, lmax)
-    return terms + [term.transposed() for term in terms] if key[0] == key[1] else terms
-
-
-def _product_terms(product: Product, weight: NDArray) -> list[Term]:
-    """Terms with the plain leg in the first slot; the factor i of a single B leg is left out, since |i|² = 1.
-
-    A real field ₛX has coefficients −(G + iC) for s > 0 and (−1)^{s+1} (G − iC) for s < 0, which gives the signs.
-    """
-    lmax = len(weight) - 1
-    one = np.ones(lmax + 1)
-    if not product.polarised:
-        return [Term(0, 1, one, -spin_raised(lmax, 0) * weight)]
-    raised, lowered = 0.5 * spin_raised(lmax, 2) * weight, 0.5 * spin_raised(lmax, -2) * weight
-    if product.plain == "B":
-        return [Term(-2, 3, one, raised), Term(2, -1, -one, lowered)]
-    if product.source == "B":
-        return [Term(-2, 3, -one, raised), Term(2, -1, -one, -lowered)]
-    return [Term(-2, 3, -one, raised), Term(2, -1, -one, lowered)]
-
-
-def _sigma(key: str) -> int:
-    return -1 if key.count("B") == 1 else 1
-
-
-def _total(totals: Mapping[str, NDArray], p: str, q: str) -> NDArray:
-    """C^{pq}; parity leaves no TB or EB."""
-    pair = "".join(sorted((p, q), key="TEB".index))
-    if pair in ("TB", "EB"):
-        return np.zeros_like(totals["TT"])
-    return totals[pair]
-
-
-def _padded(values: NDArray, lmax: int) -> NDArray[np.float64]:
-    out = np.zeros(lmax + 1)
-    n = min(lmax + 1, len(values))
-    out[:n] = values[:n]
-    return out

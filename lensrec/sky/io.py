@@ -107,6 +107,7 @@ def read_mask(
     column: int = 0,
     ordering: str | None = None,
     coord: str | None = None,
+    hits: bool = False,
 ) -> NDArray[np.float64]:
     """Read a mask or weight between 0 and 1 from HEALPix or CAR FITS, at the nside that is wanted.
 
@@ -120,6 +121,8 @@ def read_mask(
     ordering : "RING" or "NESTED", overrules the header
     coord : "G", "C" or "E"
         If given, the file's coordinates, where it states them, must be these.
+    hits : bool
+        The file holds hits, or inverse noise variance, of any scale: they are divided by their maximum.
 
     Returns
     -------
@@ -139,6 +142,8 @@ def read_mask(
                 found, wcs = facts["coord"], None
             else:
                 values, good, wcs, found = read_car_layer(image, column)
+        if hits:
+            values = values / (np.max(values, where=good, initial=0.0) or 1.0)
         mask = _unit_interval(values, good)
         if coord and found and found != coord:
             raise MapError(f"the mask is in coordinates {found}, the map in {coord}; rotate one of them")

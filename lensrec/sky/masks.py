@@ -109,6 +109,11 @@ def apodise(mask: NDArray, width_rad: float, *, kind: str = "C2", nthreads: int 
     return out
 
 
+def pixel_vectors(nside: int) -> NDArray[np.float64]:
+    """Unit vectors (npix, 3) of the pixels' centres, RING."""
+    return _vectors(nside, np.arange(12 * nside**2, dtype=np.int64), nest=False)
+
+
 def _nside_of(mask: NDArray) -> int:
     nside = round((mask.size / 12) ** 0.5)
     if mask.ndim != 1 or mask.size == 0 or healpix_grid(nside).npix != mask.size:

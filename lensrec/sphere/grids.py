@@ -1,4 +1,4 @@
-"""Isolatitude pixel grids: HEALPix rings and Gauss–Legendre rings, with their quadrature weights."""
+"""Isolatitude pixel grids: HEALPix, Gauss–Legendre and CAR rings, with their quadrature weights."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -23,7 +23,7 @@ class Grid:
     weights : array (nrings,)
         Quadrature weight of one pixel of each ring, steradian; they sum to 4π over the pixels.
     exact_degree : int
-        The quadrature is exact for polynomials up to this degree; −1 where it never is (HEALPix).
+        The quadrature is exact for polynomials up to this degree; −1 where it never is (HEALPix, a part of the sky).
     nside : int
         HEALPix nside, or 0.
     """
@@ -84,3 +84,50 @@ def gauss_legendre_grid(degree: int) -> Grid:
         weights,
         degree,
     )
+
+
+def car_grid(theta: NDArray, nphi: int, phi0: float = 0.0) -> Grid:
+    """Rings of equally many pixels at given colatitudes, as those of a plate carrée (CAR) map that closes in longitude.
+
+    Parameters
+    ----------
+    theta : array (nrings,)
+        Equidistant colatitudes, radians, rising or falling; of the whole sphere or of a band.
+    nphi : int
+        Pixels in a ring.
+    phi0 : float
+        Longitude of the first, radians.
+
+    Raises
+    ------
+    ValueError
+        If colatitudes are not equidistant, or lie outside 0 … π.
+
+    Notes
+    -----
+    Weights are Clenshaw and Curtis' where the first and last ring are the poles, and those of Fejér's first rule where
+    the poles are half a step beyond them: exact in θ up to degree nrings − 1. Of other sets of rings each has the area
+    between the circles half-way to the next.
+    """
+    rings = np.array(theta, dtype=np.float64)
+    if rings.ndim != 1 or len(rings) < 2 or nphi < 1:
+        raise ValueError(f"a CAR grid needs at least two rings of at least one pixel, got {rings.shape} and {nphi}")
+    steps = np.diff(rings)
+    step = abs(float(np.mean(steps)))
+    # colatitudes of a FITS header are rounded to 1e-9 of a pixel or so
+    if step == 0.0 or np.abs(np.abs(steps) - step).max() > 1e-6 * step or np.ptp(np.sign(steps)) > 0:
+        raise ValueError("the rings of a CAR grid must be equidistant in colatitude")
+    if rings.min() < -1e-6 * step or rings.max() > np.pi + 1e-6 * step:
+        raise ValueError(f"colatitudes must be from 0 to pi, got {rings.min():g} to {rings.max():g}")
+    rings = np.clip(rings, 0.0, np.pi)
+    count = len(rings)
+    beyond = (rings.min() / step, (np.pi - rings.max()) / step)
+    rule = {(0.0, 0.0): "CC", (0.5, 0.5): "F1"}.get((round(beyond[0], 4), round(beyond[1], 4)))
+    if rule is None:
+        edges = np.clip([rings - step / 2.0, rings + step / 2.0], 0.0, np.pi)
+        weights = 2.0 * np.pi * (np.cos(edges[0]) - np.cos(edges[1]))
+    else:
+        weights = ducc0.sht.experimental.get_gridweights(rule, count)
+    degree = min(count, nphi) - 1 if rule else -1
+    start = np.arange(count, dtype=np.uint64) * np.uint64(nphi)
+    return Grid(rings, np.full(count, nphi, dtype=np.uint64), np.full(count, phi0), start, weights / nphi, degree)

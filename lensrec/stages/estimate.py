@@ -1,20 +1,23 @@
 """From a map to φ̂: transform, deconvolve, filter, multiply, normalise."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lensrec.arrays import complex_dtype, real_dtype
-from lensrec.filtering.isotropic import filter_alm
 from lensrec.quadratic.combination import minimum_variance, normalised
-from lensrec.quadratic.estimators import quadratic_estimates
+from lensrec.quadratic.contaminants import field_estimates, paired_field_estimates
+from lensrec.quadratic.estimators import paired_estimates, quadratic_estimates
+from lensrec.quadratic.hardening import Hardening, hardened
+from lensrec.quadratic.products import GMV
 from lensrec.sky.instrument import SMALLEST_TRANSFER
 from lensrec.sphere.alm import alm_to_cl, scale_alm
 from lensrec.sphere.grids import healpix_grid
 from lensrec.sphere.sht import analysis_tp
+from lensrec.stages.legs import Legs
 from lensrec.stages.placing import Quadratic
-from lensrec.stages.setting import MV, Optics, Setting
+from lensrec.stages.setting import MV, TTH, Optics, Setting
 
 
 def map_to_alm(
@@ -36,7 +39,7 @@ def deconvolved(alm: Mapping[str, NDArray], optics: Optics) -> dict[str, NDArray
 
 
 def estimate_phi(
-    alm: Mapping[str, NDArray],
+    legs: Legs,
     setting: Setting,
     lmax_phi: int,
     *,
@@ -47,16 +50,58 @@ def estimate_phi(
 
     Parameters
     ----------
-    alm : mapping of "T", "E", "B" to array (nalm,)
-        Beam-deconvolved. Where the sky is masked the estimates are those of w²-weighted φ.
+    legs : Legs
+        Where the sky is masked the estimates are those of w²-weighted φ.
     quadratic : function like `quadratic_estimates`
         Where it runs; see `lensrec.stages.placing.quadratic_on`.
     """
-    filtered = {field: filter_alm(alm[field], filt) for field, filt in setting.filters.items()}
-    q = quadratic(setting.parts, filtered, setting.weights, lmax_phi, nthreads=nthreads)
+    q = quadratic(setting.parts, legs.separate, setting.weights, lmax_phi, nthreads=nthreads) if setting.parts else {}
+    if setting.joint:
+        q |= quadratic([GMV], legs.joint, setting.weights, lmax_phi, nthreads=nthreads)
+    if setting.hardened is not None:
+        found = field_estimates(["TT"], setting.fields, legs.separate, lmax_phi, nthreads=nthreads)
+        q |= _hardened(q, found, setting.hardened)
+    return _normalised(q, setting)
+
+
+def estimate_pairs(
+    legs: Sequence[Legs],
+    pairs: Sequence[tuple[int, int]],
+    setting: Setting,
+    lmax_phi: int,
+    *,
+    nthreads: int = 0,
+) -> list[dict[str, NDArray]]:
+    """Normalised, symmetrised ½ [q(i, j) + q(j, i)] of every estimator, for pairs of maps; legs are made once."""
+    q: list[dict[str, NDArray]] = [{} for _ in pairs]
+    if setting.parts:
+        q = paired_estimates(
+            setting.parts, [one.separate for one in legs], pairs, setting.weights, lmax_phi, nthreads=nthreads
+        )
+    if setting.joint:
+        joint = paired_estimates(
+            [GMV], [one.joint for one in legs], pairs, setting.weights, lmax_phi, nthreads=nthreads
+        )
+        q = [a | b for a, b in zip(q, joint, strict=True)]
+    hard: list[dict[str, NDArray]] = [{} for _ in pairs]
+    if setting.hardened is not None:
+        separate = [one.separate for one in legs]
+        found = paired_field_estimates(["TT"], setting.fields, separate, pairs, lmax_phi, nthreads=nthreads)
+        hard = [_hardened(a, b, setting.hardened) for a, b in zip(q, found, strict=True)]
+    return [_normalised(a | b, setting) for a, b in zip(q, hard, strict=True)]
+
+
+def _hardened(
+    q: Mapping[str, NDArray], of_fields: Mapping[tuple[str, str], NDArray], hardening: Hardening
+) -> dict[str, NDArray]:
+    return {TTH: hardened({"TT": q["TT"]}, of_fields, hardening.coefficients)["TT"]}
+
+
+def _normalised(q: Mapping[str, NDArray], setting: Setting) -> dict[str, NDArray]:
     estimates = {key: normalised(values, setting.response[key]) for key, values in q.items() if key in setting.keys}
     if MV in setting.keys:
-        estimates[MV] = minimum_variance(q, setting.norm, setting.mv_weights)
+        parts = {key: q[key] for key in setting.parts}
+        estimates[MV] = minimum_variance(parts, setting.norm, setting.mv_weights)
     return {key: estimates[key] for key in setting.keys}
 
 

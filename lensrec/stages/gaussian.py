@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +12,15 @@ from lensrec.bias.mean_field import MeanField, mean_field
 from lensrec.engine import Progress, run_tasks
 from lensrec.quadratic.estimators import quadratic_estimates
 from lensrec.recipe import Recipe
-from lensrec.rundir import RunDir
-from lensrec.sky.instrument import observed_alm
+from lensrec.rundir import RunDir, read_table, write_table
+from lensrec.sky.instrument import noise_alm, observed_alm
 from lensrec.sky.io import read_alm, write_alm
 from lensrec.sky.primary import draw_primary
 from lensrec.sphere.grids import healpix_grid
 from lensrec.sphere.sht import synthesis_tp
-from lensrec.stages.estimate import deconvolved, estimate_phi, map_to_alm
+from lensrec.stages.estimate import estimate_phi
+from lensrec.stages.filtering import Filtering
+from lensrec.stages.legs import Legs, leg_spectra, mean_spectra, unstacked
 from lensrec.stages.placing import Quadratic
 from lensrec.stages.setting import Optics, Setting
 
@@ -40,6 +42,12 @@ class GaussianSkies:
     optics : Optics
         Of the same lmax: the map is made with it, and it is divided out again.
     mask : array (npix,) or None
+    filtering : function of masked maps
+        Makes legs of them.
+    signal : mapping like `totals`
+        The part of `totals` that is no noise; needed with a pattern alone.
+    pattern : array (npix,) or None
+        Rms of the noise in each pixel over that of the map, where it is uneven.
     quadratic : function like `quadratic_estimates`
         Where it runs.
     """
@@ -50,52 +58,107 @@ class GaussianSkies:
     optics: Optics
     nside: int
     mask: NDArray | None
+    filtering: Filtering
+    signal: Mapping[str, NDArray] = field(default_factory=dict)
+    pattern: NDArray | None = None
     nthreads: int = 0
     quadratic: Quadratic = quadratic_estimates
 
+    @property
+    def fsky(self) -> float:
+        """⟨w²⟩."""
+        return 1.0 if self.mask is None else float(np.mean(self.mask**2))
 
-GaussianFields = Callable[[GaussianSkies], Mapping[str, MeanField]]
+
+@dataclass(frozen=True, eq=False)
+class GaussianResults:
+    """What Gaussian skies have told.
+
+    Attributes
+    ----------
+    fields : dict of key to MeanField
+    spectra : dict of "TT", "EE", "BB", "TE" to array (lmax+1,)
+        The mean of their `leg_spectra`, with the mask in them as in the data's.
+    legs : function of a number
+        Legs of a sky, to be paired with the data's.
+    count : int
+    """
+
+    fields: dict[str, MeanField]
+    spectra: dict[str, NDArray[np.float64]]
+    legs: Callable[[int], Legs]
+    count: int
 
 
-def gaussian_estimate(skies: GaussianSkies, number: int) -> dict[str, NDArray]:
-    """φ̂ and Ω̂, (2, nalm) by estimator, on the Gaussian sky of that number."""
+GaussianMaker = Callable[[GaussianSkies], GaussianResults]
+
+
+def gaussian_legs(skies: GaussianSkies, number: int) -> Legs:
+    """Legs of the Gaussian sky of that number."""
     recipe, setting, optics, nthreads = skies.recipe, skies.setting, skies.optics, skies.nthreads
     lmax = len(skies.totals["TT"]) - 1
+    rows = 3 if setting.polarised else 1
     unlensed = {key: np.zeros(lmax + 1) for key in ("PP", "TP", "EP")}
     sim = FIRST_SIM + number
-    teb, _ = draw_primary(skies.totals, unlensed, lmax, seed=recipe.sky.seed, sim=sim, nthreads=nthreads)
-    observed = observed_alm(teb[: 3 if setting.polarised else 1], optics.temperature, optics.polarisation)
-    maps = synthesis_tp(observed, healpix_grid(skies.nside), nthreads=nthreads)
+    even = skies.pattern is None
+    drawn_from = skies.totals if even else skies.signal
+    teb, _ = draw_primary(drawn_from, unlensed, lmax, seed=recipe.sky.seed, sim=sim, nthreads=nthreads)
+    grid = healpix_grid(skies.nside)
+    maps = synthesis_tp(observed_alm(teb[:rows], optics.temperature, optics.polarisation), grid, nthreads=nthreads)
+    if skies.pattern is not None:
+        noise = {key: skies.totals[key] - skies.signal[key] for key in ("TT", "EE")}
+        teb = noise_alm(noise["TT"], noise["EE"], lmax, seed=recipe.sky.seed, sim=sim, nthreads=nthreads)
+        observed = observed_alm(teb[:rows], optics.temperature, optics.polarisation)
+        maps += skies.pattern * synthesis_tp(observed, grid, nthreads=nthreads)
     if skies.mask is not None:
         maps *= skies.mask
-    read = len(setting.totals["TT"]) - 1
-    alm = map_to_alm(maps, skies.nside, read, precision=recipe.reconstruction.precision, nthreads=nthreads)
-    alm = deconvolved(alm, optics.up_to(read))
-    return estimate_phi(alm, setting, recipe.reconstruction.L_max, quadratic=skies.quadratic, nthreads=nthreads)
+    return skies.filtering(maps)
 
 
-def in_memory(skies: GaussianSkies) -> dict[str, MeanField]:
-    """Mean fields from as many Gaussian skies as the recipe asks for, all kept until the end."""
-    numbers = range(skies.recipe.reconstruction.mean_field_sims)
-    estimates = [gaussian_estimate(skies, number) for number in numbers]
-    return {key: mean_field(one[key] for one in estimates) for key in skies.setting.keys if estimates}
+def gaussian_estimate(skies: GaussianSkies, legs: Legs) -> dict[str, NDArray]:
+    """φ̂ and Ω̂, (2, nalm) by estimator, from the legs of a Gaussian sky."""
+    lmax_phi = skies.recipe.reconstruction.L_max
+    return estimate_phi(legs, skies.setting, lmax_phi, quadratic=skies.quadratic, nthreads=skies.nthreads)
 
 
-def on_disk(run: RunDir, progress: Progress | None, skies: GaussianSkies) -> dict[str, MeanField]:
+def in_memory(skies: GaussianSkies) -> GaussianResults:
+    """As many Gaussian skies as the recipe asks for, all kept until the end."""
+    legs = [gaussian_legs(skies, number) for number in range(skies.recipe.reconstruction.mean_field_sims)]
+    spectra = mean_spectra([leg_spectra(one, skies.setting, skies.fsky) for one in legs])
+    estimates = [gaussian_estimate(skies, one) for one in legs]
+    fields = {key: mean_field(one[key] for one in estimates) for key in skies.setting.keys}
+    return GaussianResults(fields, spectra, legs.__getitem__, len(legs))
+
+
+def on_disk(run: RunDir, progress: Progress | None, skies: GaussianSkies) -> GaussianResults:
     """The same through files of the run, so that a killed one goes on and memory holds one sky at a time."""
-    keys = skies.setting.keys
-    count = run.recipe.reconstruction.mean_field_sims
+    keys, rec = skies.setting.keys, run.recipe.reconstruction
+    count = rec.mean_field_sims
 
-    def file(number: int, key: str) -> Path:
-        return run.path / "recon" / "gaussian" / f"{number:04d}" / f"phi_{key}_alm.fits"
+    def file(number: int, name: str) -> Path:
+        return run.path / "recon" / "gaussian" / f"{number:04d}" / name
+
+    wanted = [f"phi_{key}_alm.fits" for key in keys] + ["spectra.ecsv"]
+    if rec.rdn0 == "simulations":
+        wanted.append("legs_alm.fits")
 
     def one(number: int) -> None:
-        for key, estimate in gaussian_estimate(skies, number).items():
-            file(number, key).parent.mkdir(parents=True, exist_ok=True)
-            write_alm(file(number, key), estimate.astype(np.complex64), names=["PHI", "OMEGA"])
+        legs = gaussian_legs(skies, number)
+        file(number, "").mkdir(parents=True, exist_ok=True)
+        for key, estimate in gaussian_estimate(skies, legs).items():
+            write_alm(file(number, f"phi_{key}_alm.fits"), estimate.astype(np.complex64), names=["PHI", "OMEGA"])
+        if rec.rdn0 == "simulations":
+            write_alm(file(number, "legs_alm.fits"), legs.stacked().astype(np.complex64), names=legs.names())
+        spectra = leg_spectra(legs, skies.setting, skies.fsky)
+        write_table(file(number, "spectra.ecsv"), spectra, dict.fromkeys(spectra, "uK2"), "raw C_ell from ell = 0")
 
-    missing = [n for n in range(count) if not run.has(*(file(n, key) for key in keys))]
+    missing = [n for n in range(count) if not run.has(*(file(n, name) for name in wanted))]
     if len(missing) < count:
         log.info("%d of %d Gaussian skies are there already", count - len(missing), count)
     run_tasks(one, missing, progress=progress, description="Gaussian skies")
-    return {key: mean_field(read_alm(file(n, key)) for n in range(count)) for key in keys if count}
+    return GaussianResults(
+        {key: mean_field(read_alm(file(n, f"phi_{key}_alm.fits")) for n in range(count)) for key in keys},
+        mean_spectra([read_table(file(n, "spectra.ecsv")) for n in range(count)]),
+        lambda number: unstacked(np.atleast_2d(read_alm(file(number, "legs_alm.fits"))), skies.setting),
+        count,
+    )

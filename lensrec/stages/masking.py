@@ -1,11 +1,15 @@
-"""The mask of a recipe."""
+"""The mask of a recipe, and the pattern of its noise."""
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lensrec.recipe import Mask
+from lensrec.recipe import Instrument, Mask
+from lensrec.sky.hits import relative_noise, scan_hits
 from lensrec.sky.io import read_mask
 from lensrec.sky.masks import apodise, galactic_cut
+
+SMALLEST_WEIGHT = 1e-2
+"""An optimal filter sees the pixels above this weight of an apodised mask, by which masked maps are divided for it."""
 
 
 def mask_of(
@@ -44,3 +48,29 @@ def mask_of(
     if not weights.any():
         raise ValueError(f"{mask.file or 'the mask'}: nothing of what the map has observed is left; give another mask")
     return weights
+
+
+def mask_moment(mask: NDArray | None, power: int, filtering: str = "isotropic") -> float:
+    """⟨w^n⟩, or for an optimal filter, which sees pixels or does not, the fraction of the sky; 1 without a mask."""
+    if mask is None:
+        return 1.0
+    weights = (mask > SMALLEST_WEIGHT) if filtering == "optimal" else mask
+    return float(np.mean(weights**power))
+
+
+def noise_pattern(instrument: Instrument, nside: int, mask: NDArray | None = None) -> NDArray[np.float64] | None:
+    """Rms noise of each pixel over that of the map, (npix,), as `instrument.hits` says; None where noise is even.
+
+    Raises
+    ------
+    ValueError
+        If the file of hits cannot be used, or has none where the mask keeps pixels.
+    """
+    if instrument.hits is None:
+        return None
+    file = instrument.hits_file
+    hits = scan_hits(nside, str(instrument.hits)) if file is None else read_mask(file, nside=nside, hits=True)
+    try:
+        return relative_noise(hits, mask)
+    except ValueError as err:
+        raise ValueError(f"instrument.hits: {instrument.hits}: {err}") from None

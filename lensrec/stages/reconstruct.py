@@ -1,23 +1,29 @@
 """Reconstruct: from maps to φ̂, κ̂ and band powers of C_L^φφ."""
 
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lensrec.bias.mean_field import MeanField, subtracted_spectrum
+from lensrec.bias.mean_field import MeanField
 from lensrec.quadratic.estimators import quadratic_estimates
 from lensrec.recipe import Recipe
 from lensrec.recipe_checks import invertible_lmax
-from lensrec.spectra.bandpowers import bin_spectrum, gaussian_sigma, make_bands
-from lensrec.sphere.alm import alm_to_cl, resize_alm, scale_alm
+from lensrec.spectra.bandpowers import Bands
+from lensrec.sphere.alm import scale_alm
+from lensrec.stages.debias import Biases, SimulatedPairs, gaussian_biases
 from lensrec.stages.estimate import deconvolved, estimate_phi, map_to_alm, measured_totals
-from lensrec.stages.gaussian import GaussianFields, GaussianSkies, in_memory
-from lensrec.stages.masking import mask_of
+from lensrec.stages.filtering import Filtering, filtering_of
+from lensrec.stages.first_order import FirstOrder, first_order
+from lensrec.stages.gaussian import GaussianMaker, GaussianResults, GaussianSkies, in_memory
+from lensrec.stages.legs import Legs, leg_spectra
+from lensrec.stages.masking import mask_moment, mask_of, noise_pattern
+from lensrec.stages.phi_bandpowers import phi_bandpowers
 from lensrec.stages.placing import Quadratic, estimation_backend, quadratic_on
+from lensrec.stages.response import SimulatedResponse, simulated_response
 from lensrec.stages.setting import MV, Setting, observed_totals, optics_of, setting_of, theory_of
+from lensrec.theory.spectra import TheorySpectra
 from lensrec.view.wiener import kappa_map, wiener_filtered
 
 log = logging.getLogger(__name__)
@@ -36,6 +42,12 @@ class Reconstruction:
     mean_fields : dict of key to MeanField
         Empty where none was asked for.
     mask : array (npix,) or None
+    biases : Biases
+        N0 of these very maps, and where it comes from.
+    first_order : FirstOrder or None
+        N1 as a function of C^φφ; None where it is left in.
+    simulated_response : SimulatedResponse or None
+        The response found by lensed skies, where that was asked for.
     """
 
     recipe: Recipe
@@ -43,6 +55,9 @@ class Reconstruction:
     estimates: dict[str, NDArray]
     mean_fields: dict[str, MeanField]
     mask: NDArray | None
+    biases: Biases
+    first_order: FirstOrder | None = None
+    simulated_response: SimulatedResponse | None = None
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -75,6 +90,16 @@ class Reconstruction:
     def n0(self) -> dict[str, NDArray]:
         """Analytic N0_L of φ̂ by estimator, from L = 0."""
         return {key: self.setting.n0[key][0] for key in self.estimates}
+
+    def moment(self, power: int) -> float:
+        """⟨w^n⟩ of the mask, or the fraction of the sky that an optimal filter sees; 1 for the whole sky."""
+        return mask_moment(self.mask, power, self.recipe.reconstruction.filter)
+
+    def divided_response(self, key: str, bands: Bands) -> NDArray[np.float64]:
+        """The Monte-Carlo response of each band, by which φ̂ is divided; 1 where that was not asked for."""
+        if self.simulated_response is None or self.recipe.reconstruction.mc_response != "apply":
+            return np.ones(len(bands.centres))
+        return self.simulated_response.in_bands(key, bands)
 
     def kappa_map(self, key: str | None = None, *, nside: int = 0, wiener: bool = False) -> NDArray:
         """The convergence κ = L(L+1)/2 φ̂ as a HEALPix map (npix,), dimensionless.
@@ -111,14 +136,42 @@ class Reconstruction:
         return reconstruction_html(self)
 
 
+@dataclass(frozen=True, eq=False)
+class Preparation:
+    """What all maps of one recipe and mask share; `prepare` makes one.
+
+    Attributes
+    ----------
+    setting : Setting
+    mask, pattern : array (npix,) or None
+        Weights, and the rms of the noise in each pixel over that of the map.
+    filtering : function of masked maps
+    gaussian : GaussianResults or None
+        What Gaussian skies have told; None where there are none, or where they follow the data.
+    pairs : SimulatedPairs or None
+        Of those skies, for RDN0.
+    first_order : FirstOrder or None
+    simulated_response : SimulatedResponse or None
+    """
+
+    setting: Setting
+    mask: NDArray | None
+    pattern: NDArray | None
+    filtering: Filtering
+    gaussian: GaussianResults | None = None
+    pairs: SimulatedPairs | None = None
+    first_order: FirstOrder | None = None
+    simulated_response: SimulatedResponse | None = None
+
+
 def reconstruct(
     maps: NDArray,
     recipe: Recipe,
     *,
     mask: NDArray | None = None,
     masked: bool = True,
-    setting: Setting | None = None,
-    mean_fields: Mapping[str, MeanField] | GaussianFields | None = None,
+    prepared: Preparation | None = None,
+    gaussian: GaussianMaker | None = None,
     quadratic: Quadratic | None = None,
     nthreads: int = 0,
 ) -> Reconstruction:
@@ -134,10 +187,11 @@ def reconstruct(
         Apodised weights; the recipe's by default where `maps` carry it, none where they do not.
     masked : bool
         Whether `maps` carry the mask already, as simulated data do.
-    setting : Setting, optional
-        Of this recipe and nside, where it has been made before.
-    mean_fields : dict of key to MeanField, or a function that makes one, optional
-        By default, from `reconstruction.mean_field_sims` Gaussian skies with the power of `maps`, if not zero.
+    prepared : Preparation, optional
+        Of this recipe, nside and mask, where it has been made before.
+    gaussian : function of GaussianSkies, optional
+        Draws `reconstruction.mean_field_sims` Gaussian skies with the power of `maps`, where they have not been
+        prepared; by default in memory.
     quadratic : function like `quadratic_estimates`, optional
         Where it runs; on what the recipe's compute.backend says by default.
     nthreads : int
@@ -156,36 +210,107 @@ def reconstruct(
     """
     maps = np.atleast_2d(maps)
     nside = _checked_nside(maps, mask, recipe)
-    mask = mask_of(recipe.mask, nside) if mask is None and masked else mask
-    data = maps if mask is None or masked else maps * mask
     rec = recipe.reconstruction
-    if setting is None:
-        setting = setting_of(recipe, theory_of(recipe), nside, temperature_only=len(data) == 1, nthreads=nthreads)
-    lmax = len(setting.totals["TT"]) - 1
-    optics = optics_of(recipe.instrument, nside, lmax)
+    if prepared is None:
+        mask = mask_of(recipe.mask, nside) if mask is None and masked else mask
+        prepared = prepare(recipe, nside, mask, temperature_only=len(maps) == 1, nthreads=nthreads)
+    setting, mask = prepared.setting, prepared.mask
+    data = maps if mask is None or masked else maps * mask
     used = data if setting.polarised else data[:1]
-    alm = deconvolved(map_to_alm(used, nside, lmax, precision=rec.precision, nthreads=nthreads), optics)
     if quadratic is None:
-        quadratic = quadratic_on(estimation_backend(recipe, temperature_only=not setting.polarised, nthreads=nthreads))
-    estimates = estimate_phi(alm, setting, rec.L_max, quadratic=quadratic, nthreads=nthreads)
-    w2 = 1.0 if mask is None else float(np.mean(mask**2))
-    _warn_of_power(alm, setting, w2, rec.lmin_t, rec.lmax_t)
-    if mean_fields is None:
-        mean_fields = in_memory
-    if callable(mean_fields):
-        make, mean_fields = mean_fields, {}
-        if rec.mean_field_sims:
-            mean_fields = make(_gaussian_skies(used, recipe, setting, nside, mask, w2, nthreads, quadratic))
-    return Reconstruction(recipe, setting, estimates, dict(mean_fields), mask)
+        backend = estimation_backend(recipe, temperature_only=not setting.polarised, nthreads=nthreads)
+        quadratic = quadratic_on(backend)
+    legs = prepared.filtering(used)
+    _warn_of_power(legs, setting, mask_moment(mask, 2, rec.filter), rec.lmin_t, rec.lmax_t)
+    if prepared.gaussian is None and rec.mean_field_sims:
+        skies = _gaussian_skies(used, recipe, prepared, nside, nthreads, quadratic)
+        results = (gaussian or in_memory)(skies)
+        pairs = SimulatedPairs(setting, results.legs, results.count, rec.L_max, nthreads=nthreads)
+        prepared = replace(prepared, gaussian=results, pairs=pairs)
+    return reconstruct_legs(legs, recipe, prepared, quadratic=quadratic, nthreads=nthreads)
+
+
+def reconstruct_legs(
+    legs: Legs,
+    recipe: Recipe,
+    prepared: Preparation,
+    *,
+    quadratic: Quadratic = quadratic_estimates,
+    nthreads: int = 0,
+) -> Reconstruction:
+    """Reconstruct φ from the legs of a map, with the Gaussian skies that have been prepared, if any."""
+    setting, mask, rec, results = prepared.setting, prepared.mask, recipe.reconstruction, prepared.gaussian
+    estimates = estimate_phi(legs, setting, rec.L_max, quadratic=quadratic, nthreads=nthreads)
+    w2, w4, w8 = (mask_moment(mask, n, rec.filter) for n in (2, 4, 8))
+    biases = gaussian_biases(
+        setting,
+        legs,
+        rec.rdn0,
+        fsky=w2,
+        w4=w4,
+        modes_share=w4**2 / w8,
+        gaussian=results,
+        pairs=prepared.pairs,
+        nthreads=nthreads,
+    )
+    return Reconstruction(
+        recipe,
+        setting,
+        estimates,
+        {} if results is None else dict(results.fields),
+        mask,
+        biases,
+        prepared.first_order,
+        prepared.simulated_response,
+    )
+
+
+def prepare(
+    recipe: Recipe,
+    nside: int,
+    mask: NDArray | None,
+    *,
+    temperature_only: bool = False,
+    theory: TheorySpectra | None = None,
+    nthreads: int = 0,
+) -> Preparation:
+    """Setting, filters, N1 and simulated response of a recipe, for maps of one nside and mask.
+
+    Raises
+    ------
+    ValueError
+        If no estimator can be made, or the hits cannot be used.
+    """
+    rec = recipe.reconstruction
+    theory = theory_of(recipe) if theory is None else theory
+    setting = setting_of(recipe, theory, nside, temperature_only=temperature_only, nthreads=nthreads)
+    pattern = noise_pattern(recipe.instrument, nside, mask)
+    filtering = filtering_of(recipe, setting, nside, mask, pattern, nthreads=nthreads)
+    first = None if rec.n1 == "none" else _first_order_of(recipe, setting, nside, nthreads)
+    response = None
+    if rec.mc_response != "none":
+        response = simulated_response(recipe, theory, setting, nside, mask, filtering, nthreads=nthreads)
+    return Preparation(setting, mask, pattern, filtering, first_order=first, simulated_response=response)
+
+
+_KNOWN: dict[tuple[str, int, bool], FirstOrder] = {}
+"""N1 of the last recipes, which reconstructions of one sky after the other in a notebook ask for again and again."""
+
+
+def _first_order_of(recipe: Recipe, setting: Setting, nside: int, nthreads: int) -> FirstOrder:
+    name = (recipe.sha256(), nside, setting.polarised)
+    if name not in _KNOWN:
+        while len(_KNOWN) >= 4:
+            _KNOWN.pop(next(iter(_KNOWN)))
+        _KNOWN[name] = first_order(setting, nthreads=nthreads)
+    return _KNOWN[name]
 
 
 def _gaussian_skies(
     maps: NDArray,
     recipe: Recipe,
-    setting: Setting,
+    prepared: Preparation,
     nside: int,
-    mask: NDArray | None,
-    w2: float,
     nthreads: int,
     quadratic: Quadratic = quadratic_estimates,
 ) -> GaussianSkies:
@@ -195,19 +320,41 @@ def _gaussian_skies(
     below it, too: their band limit is that of the data, not of the filters.
     """
     reach = recipe.sky.lmax_data
-    optics = optics_of(recipe.instrument, nside, reach)
+    optics, theory = optics_of(recipe.instrument, nside, reach), theory_of(recipe)
     # No iterations: they do not converge where pixels are coarse, and a spectrum needs none.
     precision = recipe.reconstruction.precision
     alm = deconvolved(map_to_alm(maps, nside, reach, precision=precision, iterations=0, nthreads=nthreads), optics)
-    totals = measured_totals(alm, observed_totals(recipe, theory_of(recipe), nside, reach), w2)
-    return GaussianSkies(recipe, setting, totals, optics, nside, mask, nthreads, quadratic)
+    model = observed_totals(recipe, theory, nside, reach)
+    totals = measured_totals(alm, model, mask_moment(prepared.mask, 2))
+    signal = {key: scaled_signal(theory.lensed[key], model[key], totals[key]) for key in totals}
+    return GaussianSkies(
+        recipe,
+        prepared.setting,
+        totals,
+        optics,
+        nside,
+        prepared.mask,
+        prepared.filtering,
+        signal,
+        prepared.pattern,
+        nthreads,
+        quadratic,
+    )
 
 
-def _warn_of_power(alm: Mapping[str, NDArray], setting: Setting, w2: float, lmin: int, lmax: int) -> None:
+def scaled_signal(signal: NDArray, model: NDArray, totals: NDArray) -> NDArray[np.float64]:
+    """The signal's share of measured total power, as it is of the model's."""
+    cut = signal[: len(model)]
+    return np.divide(cut * totals, model, out=np.array(cut, dtype=np.float64), where=model != 0)
+
+
+def _warn_of_power(legs: Legs, setting: Setting, fsky: float, lmin: int, lmax: int) -> None:
     """Say so where the temperature has nothing like the power that beam, noise and units would give it."""
+    if "T" not in legs.separate:
+        return
     band = slice(lmin, lmax + 1)
     modes = 2.0 * np.arange(lmin, lmax + 1) + 1
-    found = np.average(alm_to_cl(alm["T"])[band] / setting.totals["TT"][band], weights=modes) / w2
+    found = np.average(leg_spectra(legs, setting, fsky)["TT"][band] / setting.totals["TT"][band], weights=modes)
     if not 0.5 < found < 2.0:
         log.warning(
             "the map has %.3g times the power that its beam and noise would give it for %d ≤ ℓ ≤ %d: "
@@ -234,72 +381,3 @@ def _checked_nside(maps: NDArray, mask: NDArray | None, recipe: Recipe) -> int:
                 f"reconstruction.{key}: {lmax} is more than the map's pixels of nside {nside} can carry; at most {top}"
             )
     return nside
-
-
-def phi_bandpowers(rec: Reconstruction, phi_in: NDArray | None = None) -> dict[str, NDArray]:
-    """Band powers [L(L+1)]²/2π C_L^φφ of every estimator K, N0 taken off.
-
-    Parameters
-    ----------
-    rec : Reconstruction
-    phi_in : array (nalm,), optional
-        The φ that lensed the sky, where it is known.
-
-    Returns
-    -------
-    dict of column to array (nbins,)
-        L_low, L_high (the last L of the band), L (mean), fiducial; for each K: auto_K, sigma_K (Gaussian), n0_K (what
-        was taken off), curl_K (that of Ω̂) and curl_sigma_K; with `phi_in` also input, cross_K (φ̂ × φ_in), transfer_K =
-        φ̂×φ_in / φ_in×φ_in and its standard deviation transfer_sigma_K.
-
-    Notes
-    -----
-    The mask enters through its moments: ⟨w⁴⟩ in the auto-spectrum of φ̂, which carries w², ⟨w²⟩ in the cross-spectrum
-    with an unmasked φ_in. With a mean field, N0 is the mean spectrum of the masked Gaussian skies. The Gaussian sigma
-    leaves out that N0 follows the power of this very sky, which correlates bands and adds some 30 % to their scatter.
-    """
-    recipe = rec.recipe.reconstruction
-    w2, w4, w8 = 1.0, 1.0, 1.0
-    if rec.mask is not None:
-        w2, w4, w8 = (float(np.mean(rec.mask**n)) for n in (2, 4, 8))
-    cl_phi = rec.setting.cl_phi
-    bands = make_bands(recipe.bin_edges, _band_variance(rec))
-    columns: dict[str, NDArray] = {
-        "L_low": bands.edges[:-1],
-        "L_high": bands.edges[1:] - 1,
-        "L": bands.centres,
-        "fiducial": bin_spectrum(cl_phi, bands),
-    }
-    if phi_in is not None:
-        phi_in = resize_alm(phi_in, recipe.L_max)
-        cl_in = alm_to_cl(phi_in)
-        columns["input"] = bin_spectrum(cl_in, bands)
-    for key, estimate in rec.estimates.items():
-        if key in rec.mean_fields:
-            auto, noise = (
-                subtracted_spectrum(estimate, rec.mean_fields[key]) / w4,
-                rec.mean_fields[key].gaussian_bias / w4,
-            )
-        else:
-            auto, noise = np.stack([alm_to_cl(row) for row in estimate]) / w4, rec.setting.n0[key]
-        columns[f"auto_{key}"] = bin_spectrum(auto[0] - noise[0], bands)
-        columns[f"sigma_{key}"] = gaussian_sigma(cl_phi + rec.setting.n0[key][0], bands, w4**2 / w8)
-        columns[f"n0_{key}"] = bin_spectrum(noise[0], bands)
-        columns[f"curl_{key}"] = bin_spectrum(auto[1] - noise[1], bands)
-        columns[f"curl_sigma_{key}"] = gaussian_sigma(rec.setting.n0[key][1], bands, w4**2 / w8)
-        if phi_in is not None:
-            # Its scatter at fixed φ_in is that of φ̂'s noise against φ_in: variance C_in (C + N0)/(2L+1) at most.
-            # No N0 here, and no mean field either: neither correlates with the input.
-            cross = bin_spectrum(alm_to_cl(estimate[0], phi_in) / w2, bands)
-            spread = gaussian_sigma(np.sqrt(0.5 * cl_in * (cl_phi + rec.setting.n0[key][0])), bands, w2**2 / w4)
-            columns |= {
-                f"cross_{key}": cross,
-                f"transfer_{key}": cross / columns["input"],
-                f"transfer_sigma_{key}": spread / columns["input"],
-            }
-    return columns
-
-
-def _band_variance(rec: Reconstruction) -> NDArray[np.float64]:
-    """(C^φφ + N0)² of the best estimator: the weights of all, so that band powers of different ones compare."""
-    return np.where(rec.n0[rec.best] > 0, (rec.setting.cl_phi + rec.n0[rec.best]) ** 2, 0.0)

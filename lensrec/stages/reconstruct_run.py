@@ -3,6 +3,7 @@
 import hashlib
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lensrec.bias.mean_field import MeanField
 from lensrec.engine import Progress, run_tasks
 from lensrec.fit.amplitude import fit_amplitude
 from lensrec.recipe import Recipe
@@ -21,16 +21,19 @@ from lensrec.rundir import (
     read_theory,
     record_backend,
     write_json,
-    write_response,
     write_table,
     write_theory,
 )
 from lensrec.sky.io import SkyMap, read_alm, read_map, read_mask, write_alm, write_map
+from lensrec.stages.debias import SimulatedPairs
 from lensrec.stages.gaussian import GaussianSkies, on_disk
 from lensrec.stages.masking import mask_of
+from lensrec.stages.phi_bandpowers import phi_bandpowers
 from lensrec.stages.placing import Quadratic, estimation_backend, quadratic_on
-from lensrec.stages.reconstruct import Reconstruction, phi_bandpowers, reconstruct
-from lensrec.stages.setting import Setting, observed_totals, optics_of, setting_of, theory_of
+from lensrec.stages.prepare_run import prepare_run
+from lensrec.stages.reconstruct import Preparation, Reconstruction, reconstruct
+from lensrec.stages.setting import observed_totals, optics_of, theory_of
+from lensrec.theory.spectra import TheorySpectra
 
 log = logging.getLogger(__name__)
 
@@ -55,19 +58,11 @@ def reconstruct_run(run: RunDir, *, progress: Progress | None = None, nthreads: 
         log.info("%d of %d skies are reconstructed already", len(sims) - len(missing), len(sims))
     if missing:
         quadratic = _placed(run, not recipe.sky.polarisation, nthreads)
-        setting, fields, mask = _prepare(run, progress, quadratic, nthreads)
+        prepared = _prepare(run, progress, quadratic, nthreads)
 
         def one(sim: int) -> None:
             data = read_map(run.sim(sim, "data.fits")).maps
-            rec = reconstruct(
-                data,
-                recipe,
-                mask=mask,
-                setting=setting,
-                mean_fields=fields,
-                quadratic=quadratic,
-                nthreads=nthreads,
-            )
+            rec = reconstruct(data, recipe, prepared=prepared, quadratic=quadratic, nthreads=nthreads)
             _write_products(run, sim, rec, read_alm(run.sim(sim, "phi_alm.fits")))
 
         run_tasks(one, missing, progress=progress, description="reconstruct")
@@ -149,16 +144,18 @@ def reconstruct_map(
             log.warning("the sky is cut and no mean field is taken off: give --mean-field-sims 40")
     elif max(recipe.reconstruction.lmax_t, recipe.reconstruction.lmax_p) > 2 * sky_map.nside:
         log.warning("above ℓ = 2 nside = %d pixels make a mean field at the lowest L", 2 * sky_map.nside)
+    prepared = prepare_run(
+        run, mask, temperature_only=not sky_map.polarised, quadratic=quadratic, progress=progress, nthreads=nthreads
+    )
     rec = reconstruct(
         sky_map.maps,
         recipe,
-        mask=mask,
         masked=False,
-        mean_fields=partial(on_disk, run, progress),
+        prepared=prepared,
+        gaussian=partial(on_disk, run, progress),
         quadratic=quadratic,
         nthreads=nthreads,
     )
-    write_response(run, rec.response, rec.n0)
     _write_products(run, "data", rec, None)
     return run
 
@@ -193,7 +190,7 @@ def _write_products(run: RunDir, which: int | str, rec: Reconstruction, phi_in: 
     wiener = rec.kappa_map(wiener=True)
     write_map(folder / f"kappa_{rec.best}_wiener.fits", wiener, unit="", column_names=["KAPPA"])
     powers = phi_bandpowers(rec, phi_in)
-    write_json(folder / "amplitude.json", _amplitudes(powers, rec.keys, bool(rec.mean_fields)))
+    write_json(folder / "amplitude.json", amplitudes(rec, powers))
     write_table(folder / "bandpowers.ecsv", powers, {}, "band powers of [L(L+1)]^2/2pi C_L^phiphi, dimensionless")
 
 
@@ -201,7 +198,7 @@ def _write_products(run: RunDir, which: int | str, rec: Reconstruction, phi_in: 
 AMPLITUDE_RANGE = (40, 400)
 
 
-def _amplitudes(powers: Mapping[str, NDArray], keys: Sequence[str], mean_field: bool) -> dict[str, Any]:
+def amplitudes(rec: Reconstruction, powers: Mapping[str, NDArray]) -> dict[str, Any]:
     """A_L^φφ of every estimator against the fiducial spectrum, from bands of uncorrelated Gaussian errors."""
     used = (powers["L_low"] >= AMPLITUDE_RANGE[0]) & (powers["L_high"] <= AMPLITUDE_RANGE[1])
     if not used.any():
@@ -210,13 +207,19 @@ def _amplitudes(powers: Mapping[str, NDArray], keys: Sequence[str], mean_field: 
         key: fit_amplitude(
             powers[f"auto_{key}"][used], powers["fiducial"][used], powers[f"sigma_{key}"][used] ** 2
         )._asdict()
-        for key in keys
+        for key in rec.keys
+    }
+    settings = rec.recipe.reconstruction
+    corrections = {
+        "mean field": bool(rec.mean_fields),
+        f"N1 ({settings.n1})": rec.first_order is not None,
+        "response by simulations": rec.simulated_response is not None and settings.mc_response == "apply",
     }
     about = {
         "L_low": int(powers["L_low"][used].min()),
         "L_high": int(powers["L_high"][used].max()),
-        "taken_off": ["N0", "mean field"] if mean_field else ["N0"],
-        "not_taken_off": ["N1"] if mean_field else ["N1", "mean field"],
+        "taken_off": [rec.biases.n0_from, *(name for name, done in corrections.items() if done)],
+        "not_taken_off": [name.partition(" (")[0] for name, done in corrections.items() if not done],
     }
     return {**fits, "about": about}
 
@@ -226,7 +229,7 @@ def _write_mean(run: RunDir) -> None:
     tables = [read_table(run.recon(sim, "bandpowers.ecsv")) for sim in range(run.recipe.sky.n_sims)]
     mean = {name: np.mean([table[name] for table in tables], axis=0) for name in tables[0]}
     for name in mean:
-        if "sigma_" in name:
+        if "sigma_" in name and "mc_response" not in name:
             mean[name] /= np.sqrt(len(tables))
     for name in ("L_low", "L_high"):
         mean[name] = tables[0][name]
@@ -234,21 +237,43 @@ def _write_mean(run: RunDir) -> None:
     write_table(run.path / "recon" / "bandpowers.ecsv", mean, {}, note)
 
 
-def _prepare(
-    run: RunDir, progress: Progress | None, quadratic: Quadratic, nthreads: int
-) -> tuple[Setting, dict[str, MeanField], NDArray | None]:
-    """What all skies of a run share: one normalisation, and one mean field from the model of their power."""
+def _prepare(run: RunDir, progress: Progress | None, quadratic: Quadratic, nthreads: int) -> Preparation:
+    """What all skies of a run share: one normalisation, and Gaussian skies with the model of their power."""
     recipe, nside = run.recipe, run.recipe.sky.nside
-    theory = read_theory(run) if run.has(run.theory) else theory_of(recipe)
-    setting = setting_of(recipe, theory, nside, temperature_only=not recipe.sky.polarisation, nthreads=nthreads)
-    write_response(
-        run,
-        {key: setting.response[key][0] for key in setting.keys},
-        {key: setting.n0[key][0] for key in setting.keys},
-    )
     mask = None if recipe.mask.full_sky else read_mask(run.path / "mask.fits", nside=nside)
-    reach = recipe.sky.lmax_data
+    prepared = prepare_run(
+        run,
+        mask,
+        temperature_only=not recipe.sky.polarisation,
+        quadratic=quadratic,
+        progress=progress,
+        nthreads=nthreads,
+    )
+    if not recipe.reconstruction.mean_field_sims:
+        return prepared
+    theory, reach = _theory(run), recipe.sky.lmax_data
     optics = optics_of(recipe.instrument, nside, reach)
     totals = observed_totals(recipe, theory, nside, reach)
-    skies = GaussianSkies(recipe, setting, totals, optics, nside, mask, nthreads, quadratic)
-    return setting, on_disk(run, progress, skies), mask
+    signal = {key: theory.lensed[key][: reach + 1] for key in totals}
+    skies = GaussianSkies(
+        recipe,
+        prepared.setting,
+        totals,
+        optics,
+        nside,
+        mask,
+        prepared.filtering,
+        signal,
+        prepared.pattern,
+        nthreads,
+        quadratic,
+    )
+    results = on_disk(run, progress, skies)
+    pairs = SimulatedPairs(
+        prepared.setting, results.legs, results.count, recipe.reconstruction.L_max, progress, nthreads
+    )
+    return replace(prepared, gaussian=results, pairs=pairs)
+
+
+def _theory(run: RunDir) -> TheorySpectra:
+    return read_theory(run) if run.has(run.theory) else theory_of(run.recipe)

@@ -20,7 +20,7 @@ from lensrec.sphere.grids import Grid, gauss_legendre_grid, healpix_grid
 from lensrec.sphere.nufft_setting import needed_bytes
 from lensrec.sphere.remap import remap_tp
 from lensrec.sphere.sht import analysis_tp, synthesis_tp
-from lensrec.stages.masking import mask_of
+from lensrec.stages.masking import mask_of, noise_pattern
 from lensrec.stages.setting import noise_of, optics_of, theory_of
 from lensrec.theory.lensing import lensed_spectra
 from lensrec.theory.spectra import TheorySpectra
@@ -68,6 +68,7 @@ def simulate(
     *,
     theory: TheorySpectra | None = None,
     mask: NDArray | None = None,
+    pattern: NDArray | None = None,
     backend: Backend | None = None,
     nthreads: int = 0,
 ) -> Sky:
@@ -82,6 +83,8 @@ def simulate(
         Spectra of the recipe's cosmology, where they have been made before.
     mask : array (npix,), optional
         The apodised weights of the recipe's mask, likewise.
+    pattern : array (npix,), optional
+        Rms of the noise in each pixel over that of the map, likewise.
     backend : Backend, optional
         Where the sky is lensed; that of the recipe's compute.backend.
     nthreads : int
@@ -102,7 +105,8 @@ def simulate(
     else:
         lensed = synthesis_tp(unlensed, grid, nthreads=nthreads)
     alm = lensed_alm(recipe, unlensed, phi, backend=backend, nthreads=nthreads)
-    data = observe(recipe, alm, sim, nthreads=nthreads)
+    pattern = noise_pattern(recipe.instrument, recipe.sky.nside, mask) if pattern is None else pattern
+    data = observe(recipe, alm, sim, pattern=pattern, nthreads=nthreads)
     if mask is not None:
         data *= mask
     return Sky(recipe, sim, phi, unlensed, lensed, data, mask)
@@ -209,14 +213,28 @@ def lensing_reach(lmax: int) -> int:
     return max(2000, 4 * lmax // 7)
 
 
-def observe(recipe: Recipe, alm: NDArray, sim: int, *, nthreads: int = 0) -> NDArray:
-    """The map (1 or 3, npix) that the instrument makes of T, E, B: beam and pixel window on, noise added, unmasked."""
+def observe(
+    recipe: Recipe, alm: NDArray, sim: int, *, pattern: NDArray | None = None, nthreads: int = 0
+) -> NDArray[np.float64]:
+    """The map (1 or 3, npix) that the instrument makes of T, E, B: beam and pixel window on, noise added, unmasked.
+
+    Parameters
+    ----------
+    pattern : array (npix,), optional
+        Rms of the noise in each pixel over that of the map: see `lensrec.stages.masking.noise_pattern`.
+    """
     sky = recipe.sky
     optics = optics_of(recipe.instrument, sky.nside, sky.lmax_data)
     noise = noise_of(recipe.instrument, sky.lmax_data)
-    drawn = noise_alm(noise["TT"], noise["EE"], sky.lmax_data, seed=sky.seed, sim=sim)
-    observed = observed_alm(alm, optics.temperature, optics.polarisation) + drawn[: len(alm)]
-    return synthesis_tp(observed.astype(alm.dtype, copy=False), healpix_grid(sky.nside), nthreads=nthreads)
+    drawn = noise_alm(noise["TT"], noise["EE"], sky.lmax_data, seed=sky.seed, sim=sim)[: len(alm)]
+    observed = observed_alm(alm, optics.temperature, optics.polarisation)
+    grid = healpix_grid(sky.nside)
+    if pattern is None:
+        return synthesis_tp((observed + drawn).astype(alm.dtype, copy=False), grid, nthreads=nthreads)
+    maps = synthesis_tp(drawn.astype(alm.dtype, copy=False), grid, nthreads=nthreads)
+    maps *= pattern.astype(maps.dtype, copy=False)
+    maps += synthesis_tp(observed.astype(alm.dtype, copy=False), grid, nthreads=nthreads)
+    return maps
 
 
 def simulate_run(run: RunDir, *, progress: Progress | None = None, nthreads: int = 0) -> None:
@@ -232,6 +250,7 @@ def simulate_run(run: RunDir, *, progress: Progress | None = None, nthreads: int
     if len(missing) < recipe.sky.n_sims:
         log.info("%d of %d skies are simulated already", recipe.sky.n_sims - len(missing), recipe.sky.n_sims)
     theory = read_theory(run) if missing else None
+    pattern = noise_pattern(recipe.instrument, recipe.sky.nside, mask) if missing else None
     backend = backend_of(recipe, nthreads=nthreads) if missing else None
     if backend is not None:
         record_backend(run, "simulate", backend.about)
@@ -239,7 +258,8 @@ def simulate_run(run: RunDir, *, progress: Progress | None = None, nthreads: int
             log.info("lensing on %s", backend.about)
 
     def one(sim: int) -> None:
-        _write_sky(run, simulate(recipe, sim, theory=theory, mask=mask, backend=backend, nthreads=nthreads))
+        sky = simulate(recipe, sim, theory=theory, mask=mask, pattern=pattern, backend=backend, nthreads=nthreads)
+        _write_sky(run, sky)
 
     run_tasks(one, missing, progress=progress, description="simulate")
 

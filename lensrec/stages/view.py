@@ -1,5 +1,6 @@
 """View: the pictures of a run, from what the other stages left in it."""
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -94,7 +95,7 @@ def _phi_figures(run: RunDir) -> dict[str, "Figure"]:
 
 
 def _spectrum_figures(run: RunDir, table: Mapping[str, NDArray]) -> dict[str, "Figure"]:
-    """Auto-spectra with N0 off still hold N1; the cross-spectrum with the input does not, and lies on its curve."""
+    """Auto-spectra have their biases taken off; the cross-spectrum with the input has none, and lies on its curve."""
     _, n0 = read_response(run)
     best = _best(n0)
     count = run.recipe.sky.n_sims
@@ -106,7 +107,7 @@ def _spectrum_figures(run: RunDir, table: Mapping[str, NDArray]) -> dict[str, "F
             _curve(run, "theory"),
             {**points, f"{best} × input": points[best] | cross},
             {key: n0[key] for key in points},
-            title=f"{skies} (N0 taken off, N1 not)",
+            title=f"{skies} ({_taken_off(run, 0)})",
             realisation=input_points(table),
         ),
         "transfer": transfer_figure(transfer_points(table), title=skies),
@@ -132,11 +133,23 @@ def _data_figures(run: RunDir) -> dict[str, "Figure"]:
             curve,
             phi_points(table),
             n0,
-            title=f"{name} (N0 taken off, N1 not)",
+            title=f"{name} ({_taken_off(run, 'data')})",
             # A logarithm hides what noise has made negative.
             scale="log" if all((table[f"auto_{k}"] > 0).all() for k in n0) else "linear",
         ),
     }
+
+
+def _taken_off(run: RunDir, which: int | str) -> str:
+    """What was taken off the band powers, in a few words."""
+    file = run.recon(which, "amplitude.json")
+    if not run.has(file):
+        return "N0 taken off"
+    about = json.loads(file.read_text(encoding="utf-8"))["about"]
+    named = {"RDN0": "RDN0", "N0": "N0", "mean field": "mean field", "N1": "N1", "response": "simulated response"}
+    words = [next((name for start, name in named.items() if start in text), text) for text in about["taken_off"]]
+    lacking = "" if any("N1" in text for text in about["taken_off"]) else ", N1 not"
+    return f"{', '.join(words)} taken off{lacking}"
 
 
 def _curve(run: RunDir, label: str) -> dict[str, Any]:

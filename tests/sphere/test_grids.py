@@ -4,7 +4,7 @@ import healpy as hp
 import numpy as np
 import pytest
 
-from lensrec.sphere.grids import gauss_legendre_grid, healpix_grid
+from lensrec.sphere.grids import car_grid, gauss_legendre_grid, healpix_grid
 from tests.reference.remap import pixel_angles
 
 
@@ -66,3 +66,45 @@ def test_gauss_legendre_grid_is_the_shortest(degree):
 def test_a_negative_degree_is_refused():
     with pytest.raises(ValueError, match="must not be negative, got -1"):
         gauss_legendre_grid(-1)
+
+
+@pytest.mark.parametrize("nrings", [8, 33])
+@pytest.mark.parametrize("poles", [True, False])
+def test_car_grids_integrate_up_to_their_degree(nrings: int, poles: bool) -> None:
+    """Clenshaw–Curtis with rings at the poles, Fejér's first rule with rings half a step off them."""
+    step = np.pi / (nrings - 1) if poles else np.pi / nrings
+    theta = step * (np.arange(nrings) + (0.0 if poles else 0.5))
+    grid = car_grid(theta, 2 * nrings, 0.1)
+    assert grid.exact_degree == nrings - 1
+    assert grid.npix == 2 * nrings**2
+    ring = grid.weights * grid.nphi / (2 * np.pi)
+    power = np.arange(nrings)
+    moments = (ring * np.cos(theta) ** power[:, None]).sum(axis=1)
+    np.testing.assert_allclose(moments, np.where(power % 2, 0, 2 / (power + 1)), rtol=0, atol=1e-13)
+    # one more ring would be needed for the next even power
+    even = nrings + nrings % 2
+    assert abs((ring * np.cos(theta) ** even).sum() - 2 / (even + 1)) > 1e-14
+    southward = car_grid(theta[::-1], 2 * nrings, 0.1)
+    np.testing.assert_allclose(southward.weights, grid.weights[::-1], rtol=1e-13)
+
+
+def test_a_band_of_car_rings_has_its_own_area() -> None:
+    theta = np.radians(np.arange(60.0, 80.5, 0.5))
+    grid = car_grid(theta, 720)
+    assert grid.exact_degree == -1
+    area = 2 * np.pi * (np.cos(np.radians(59.75)) - np.cos(np.radians(80.25)))
+    assert abs((grid.weights * grid.nphi).sum() - area) < 1e-12
+
+
+@pytest.mark.parametrize(
+    ("theta", "message"),
+    [
+        ([0.1, 0.2, 0.4], "equidistant"),
+        ([0.1, 0.2, 0.1], "equidistant"),
+        ([-0.1, 0.1, 0.3], "from 0 to pi"),
+        ([0.3], "at least two rings"),
+    ],
+)
+def test_rings_that_are_no_car_grid_are_refused(theta: list[float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        car_grid(np.array(theta), 8)

@@ -22,7 +22,8 @@ def small() -> Callable[..., Recipe]:
             "cosmology": COSMOLOGY,
             "sky": {"nside": 64, "lmax": 300, "lmax_data": 128, "seed": 4, "epsilon": 1e-5},
             "instrument": {"fwhm": 30, "noise_t": 20},
-            "reconstruction": {"lmin_t": 10, "lmin_p": 10, "L_max": 100, "n_bins": 4},
+            # N1 takes seconds, and is asked for where a test looks at it
+            "reconstruction": {"lmin_t": 10, "lmin_p": 10, "L_max": 100, "n_bins": 4, "n1": "none"},
         }
         return Recipe.model_validate(
             {key: {**data.get(key, {}), **sections.get(key, {})} for key in {**data, **sections}}

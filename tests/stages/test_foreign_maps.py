@@ -15,6 +15,7 @@ from lensrec.rundir import open_run, read_response
 from lensrec.sky.io import read_alm
 from lensrec.sphere.alm import alm_to_cl, resize_alm
 from lensrec.stages import gaussian
+from lensrec.stages.legs import Legs
 from lensrec.theory.spectra import TheorySpectra
 from tests.stages.command import Answer, contents, lensrec
 
@@ -70,7 +71,7 @@ def nested(sky: Sky) -> Path:
 
 def reconstruct(file: Path, out: Path, *more: object) -> Answer:
     words = ["--map", file, "--fwhm", f"{FWHM}arcmin", "--noise", NOISE, "--lmax", LMAX, "--lmin", 50, "--out", out]
-    settings = [f"reconstruction.L_max={L_MAX}", "cosmology.lens_potential_accuracy=1", *more]
+    settings = [f"reconstruction.L_max={L_MAX}", "cosmology.lens_potential_accuracy=1", "reconstruction.n1=none", *more]
     flags = [word for word in settings if str(word).startswith("--") or "=" not in str(word)]
     keys = [word for setting in settings if setting not in flags for word in ("--set", setting)]
     return lensrec("reconstruct", *words, *flags, *keys)
@@ -221,9 +222,9 @@ def test_what_a_killed_reconstruction_of_a_map_left_is_used(
 ) -> None:
     words = ("--estimators", "TT", "--mask", sky.folder / "mask.fits", "--apodise", "6deg", "--mean-field-sims", 4)
     run, other = sky.folder / "killed", sky.folder / "undisturbed"
-    real, drawn = gaussian.gaussian_estimate, []
+    real, drawn = gaussian.gaussian_legs, []
 
-    def mortal(skies: gaussian.GaussianSkies, number: int) -> dict[str, np.ndarray]:
+    def mortal(skies: gaussian.GaussianSkies, number: int) -> Legs:
         if number == 2 and not drawn:
             drawn.append(number)
             raise KeyboardInterrupt
@@ -231,7 +232,7 @@ def test_what_a_killed_reconstruction_of_a_map_left_is_used(
             drawn.append(number)
         return real(skies, number)
 
-    monkeypatch.setattr(gaussian, "gaussian_estimate", mortal)
+    monkeypatch.setattr(gaussian, "gaussian_legs", mortal)
     assert reconstruct(nested, run, *words).status != 0
     assert not (run / "recon" / "data").exists()
     assert reconstruct(nested, run, *words).status == 0

@@ -12,10 +12,13 @@ from lensrec.rundir import create_run
 from lensrec.sky.random import unit_alm
 from lensrec.spectra.bandpowers import lensing_scaling
 from lensrec.sphere.alm import alm_to_cl, scale_alm
+from lensrec.stages.debias import Biases
 from lensrec.stages.estimate import deconvolved, map_to_alm, measured_totals
-from lensrec.stages.gaussian import GaussianSkies, gaussian_estimate, in_memory, on_disk
+from lensrec.stages.filtering import isotropic_filtering
+from lensrec.stages.gaussian import GaussianSkies, gaussian_estimate, gaussian_legs, in_memory, on_disk
 from lensrec.stages.masking import mask_of
-from lensrec.stages.reconstruct import Reconstruction, phi_bandpowers, reconstruct
+from lensrec.stages.phi_bandpowers import phi_bandpowers
+from lensrec.stages.reconstruct import Reconstruction, reconstruct
 from lensrec.stages.setting import optics_of, setting_of
 from lensrec.stages.simulate import simulate
 from lensrec.theory.spectra import TheorySpectra
@@ -28,7 +31,9 @@ def gaussian_skies(recipe: Recipe, theory: TheorySpectra) -> GaussianSkies:
     setting = setting_of(recipe, theory, NSIDE)
     lmax = len(setting.totals["TT"]) - 1
     mask = mask_of(recipe.mask, NSIDE)
-    return GaussianSkies(recipe, setting, setting.totals, optics_of(recipe.instrument, NSIDE, lmax), NSIDE, mask)
+    filtering = isotropic_filtering(recipe, setting, NSIDE)
+    optics = optics_of(recipe.instrument, NSIDE, lmax)
+    return GaussianSkies(recipe, setting, setting.totals, optics, NSIDE, mask, filtering)
 
 
 def test_beam_and_window_are_divided_out_where_something_is_left(small: Make) -> None:
@@ -74,15 +79,18 @@ def test_gaussian_skies_are_the_same_on_disk_and_in_memory(small: Make, theory: 
     assert seen[-1] == (5, 5)
     for key in skies.setting.keys:
         # files hold complex64: 6e-8 of each number
-        assert np.abs(written[key].mean - kept[key].mean).max() < 1e-6 * np.abs(kept[key].mean).max()
-        np.testing.assert_allclose(written[key].gaussian_bias[:, 2:], kept[key].gaussian_bias[:, 2:], rtol=1e-4)
-    one, two = (gaussian_estimate(skies, number)["EB"][0] for number in (0, 1))
+        disk, memory = written.fields[key], kept.fields[key]
+        assert np.abs(disk.mean - memory.mean).max() < 1e-6 * np.abs(memory.mean).max()
+        np.testing.assert_allclose(disk.gaussian_bias[:, 2:], memory.gaussian_bias[:, 2:], rtol=1e-4)
+    for key, spectrum in kept.spectra.items():
+        np.testing.assert_array_equal(written.spectra[key], spectrum)
+    one, two = (gaussian_estimate(skies, gaussian_legs(skies, number))["EB"][0] for number in (0, 1))
     assert not np.array_equal(one, two)
 
 
 def test_gaussian_skies_without_a_mask_have_the_analytic_noise(small: Make, theory: TheorySpectra) -> None:
     skies = gaussian_skies(small(reconstruction={"mean_field_sims": 12, "estimators": "TT,EB,MV"}), theory)
-    fields = in_memory(skies)
+    fields = in_memory(skies).fields
     weight = 2 * np.arange(10, 91) + 1.0
     for key in skies.setting.keys:
         for part in (0, 1):
@@ -103,7 +111,7 @@ def test_a_mask_enters_by_its_moments(small: Make, theory: TheorySpectra) -> Non
     assert skies.mask is not None
     w4 = np.mean(skies.mask**4)
     assert w4 < 0.5  # so that a ⟨w²⟩ in its place would show
-    field = in_memory(skies)["TT"]
+    field = in_memory(skies).fields["TT"]
     weight = 2 * np.arange(30, 91) + 1.0
     ratio = field.gaussian_bias[0, 30:91] / w4 / skies.setting.n0["TT"][0, 30:91]
     # The mask couples over ΔL of 10, over which N0 is nearly flat: per cents; and 11 spectra of 7500 ⟨w⁴⟩²/⟨w⁸⟩ modes
@@ -139,15 +147,17 @@ def test_band_powers_of_a_known_phi_are_its_own(small: Make, theory: TheorySpect
     phi = scale_alm(unit_alm(100, seed=2, sim=0, component="phi"), np.sqrt(setting.cl_phi))
     depth = 0.7
     estimate = np.stack([depth**2 * phi, np.zeros_like(phi)])
-    rec = Reconstruction(recipe, setting, {"TT": estimate}, {}, np.full(12 * NSIDE**2, depth))
+    biases = Biases(setting.n0, {}, "analytic")
+    rec = Reconstruction(recipe, setting, {"TT": estimate}, {}, np.full(12 * NSIDE**2, depth), biases)
     powers = phi_bandpowers(rec, phi)
     np.testing.assert_allclose(powers["transfer_TT"], 1.0, rtol=1e-12)  # over ⟨w²⟩
     np.testing.assert_allclose(powers["auto_TT"] + powers["n0_TT"], powers["input"], rtol=1e-10)  # over ⟨w⁴⟩
     assert np.all(powers["curl_TT"] < 0)  # what has no curl has minus the noise that is taken off
     none = MeanField(np.zeros((2, *estimate.shape)), np.zeros((2, 101)), 4)
-    field = phi_bandpowers(Reconstruction(recipe, setting, {"TT": estimate}, {"TT": none}, rec.mask), phi)
+    nothing = Biases({"TT": np.zeros((2, 101))}, {}, "none")
+    field = phi_bandpowers(Reconstruction(recipe, setting, {"TT": estimate}, {"TT": none}, rec.mask, nothing), phi)
     np.testing.assert_allclose(field["auto_TT"], powers["input"], rtol=1e-10)
-    whole = phi_bandpowers(Reconstruction(recipe, setting, {"TT": estimate}, {}, None), phi)
+    whole = phi_bandpowers(Reconstruction(recipe, setting, {"TT": estimate}, {}, None, biases), phi)
     np.testing.assert_allclose(whole["sigma_TT"], powers["sigma_TT"], rtol=1e-12)  # a constant is no cut
     edges = recipe.reconstruction.bin_edges
     np.testing.assert_array_equal(powers["L_low"], edges[:-1])

@@ -92,8 +92,8 @@ BREAKS = {
     "a_ℓm drawn": ("sky.random._fill", lambda f: lambda out, lmax, key, i: f(out, lmax, key + np.uint64(lmax), i)),
     "lensed spectra": ("theory.lensing.wigner_sum", lambda f: scaled(f, 1.001)),
     "φ̂ of": ("quadratic.legs.spin_raised", lambda f: scaled(f, 1 + 1e-9)),
-    "N0 = 1/R": ("quadratic.response._full_terms", lambda f: lambda *a: f(*a)[:1]),
-    "response of all": ("quadratic.response.wigner_project", lambda f: scaled(f, 1.0001)),
+    "N0 = 1/R": ("quadratic.response.full_terms", lambda f: lambda *a: f(*a)[:1]),
+    "response of all": ("quadratic.grams.wigner_project", lambda f: scaled(f, 1.0001)),
     "coupling": ("spectra.coupling.thread_count", lambda f: lambda n: 1 / 0),
 }  # fmt: skip
 

@@ -1,0 +1,207 @@
+"""What is taken off the spectrum of an estimate: N0 of the very data, N1, and the response that simulations find."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lensrec.bias.rdn0 import combined_noise, monte_carlo, pair_spectra, realisation_dependent, semi_analytic
+from lensrec.bias.smoothing import smooth_ratio
+from lensrec.engine import Progress, run_tasks
+from lensrec.quadratic.joint import joint_normalisation
+from lensrec.quadratic.products import GMV
+from lensrec.quadratic.response import Normalisation, normalisation
+from lensrec.stages.estimate import estimate_pairs
+from lensrec.stages.gaussian import GaussianResults
+from lensrec.stages.legs import Legs, leg_spectra
+from lensrec.stages.setting import MV, TTH, Setting, hardening_of
+
+BATCH_BYTES = 4e9
+"""What the legs of a batch of simulations may take."""
+
+Spectra = dict[str, NDArray[np.float64]]
+
+
+@dataclass(frozen=True, eq=False)
+class Biases:
+    """Biases of the spectra of one map's estimates, (2, L_max+1) each, for φ and Ω, over the moment of the mask.
+
+    Attributes
+    ----------
+    n0 : dict of key to array
+    n0_sigma : dict of key to array
+        Its Monte-Carlo error; empty where it is analytic.
+    n0_from : str
+        Where N0 comes from, in words.
+    n1 : dict of key to array
+        Empty where it is not taken off.
+    n1_from : str
+    """
+
+    n0: Spectra
+    n0_sigma: Spectra
+    n0_from: str
+    n1: Spectra = field(default_factory=dict)
+    n1_from: str = ""
+
+
+def analytic_n0(setting: Setting, totals: Mapping[str, NDArray], *, nthreads: int = 0) -> NDArray[np.float64]:
+    """N0 of all estimators of Gaussian fields with these total spectra, (keys, 2, L_max+1), weights as they are."""
+    lmax_phi = len(setting.cl_phi) - 1
+    n0: Spectra = {}
+    if setting.parts:
+        noise = normalisation(
+            setting.parts, setting.weights, setting.signal, setting.filters, totals, lmax_phi, nthreads=nthreads
+        ).noise
+        norm = Normalisation(setting.norm.response, noise)
+        n0 = {key: norm.n0(key) for key in setting.parts}
+        if MV in setting.keys:
+            n0[MV] = combined_noise(norm, setting.mv_weights)
+    if setting.joint:
+        whole = joint_normalisation(setting.weights, setting.signal, setting.joint, totals, lmax_phi, nthreads=nthreads)
+        n0[GMV] = Normalisation({GMV: setting.response[GMV]}, whole.noise).n0(GMV)
+    if setting.hardened is not None:
+        hard = hardening_of(
+            setting.fields, setting.weights, setting.signal, setting.filters, totals, lmax_phi, nthreads=nthreads
+        )
+        n0[TTH] = hard.norm.n0("TT")
+    return np.stack([n0[key] for key in setting.keys])
+
+
+def gaussian_biases(
+    setting: Setting,
+    legs: Legs,
+    kind: str,
+    *,
+    fsky: float = 1.0,
+    w4: float = 1.0,
+    modes_share: float = 1.0,
+    gaussian: GaussianResults | None = None,
+    pairs: "SimulatedPairs | None" = None,
+    nthreads: int = 0,
+) -> Biases:
+    """N0 of the data.
+
+    Parameters
+    ----------
+    kind : "none", "analytic" or "simulations"
+        N0 of the model of their power; that with its change to first order in what the data's own spectra differ from
+        it; RDN0 from pairs of data and simulations.
+    fsky, w4, modes_share : float
+        ⟨w²⟩, ⟨w⁴⟩ and ⟨w⁴⟩²/⟨w⁸⟩ of the mask: of its power in maps and in estimates, and the share of modes in these.
+    gaussian : GaussianResults, optional
+        Where there are some, N0 of the model is the analytic one times a smooth ratio, found by these skies with their
+        mask and uneven noise; else the analytic one.
+    pairs : SimulatedPairs, optional
+        For "simulations".
+    """
+    keys = setting.keys
+    if kind == "simulations" and pairs is not None:
+        found = pairs.rdn0(legs)
+        n0, sigma = ({key: getattr(found[key], name) / w4 for key in keys} for name in ("n0", "sigma"))
+        return Biases(n0, sigma, f"RDN0 from {pairs.count} Gaussian skies")
+    base: Spectra = setting.n0
+    source = "N0 by its analytic form"
+    error: Spectra = {}
+    if gaussian is not None:
+        variance = 2.0 / ((2.0 * np.arange(len(setting.cl_phi)) + 1.0) * modes_share * (gaussian.count - 1))
+        base = {}
+        for key in setting.keys:
+            simulated, analytic = gaussian.fields[key].gaussian_bias / w4, setting.n0[key]
+            smooth = [smooth_ratio(a, b, variance) for a, b in zip(simulated, analytic, strict=True)]
+            base[key] = analytic * np.stack([ratio for ratio, _ in smooth])
+            error[key] = analytic * np.stack([sigma for _, sigma in smooth])
+        source = f"N0 of {gaussian.count} Gaussian skies"
+    if kind == "none":
+        return Biases({key: base[key] for key in keys}, error, source)
+    model = setting.totals if gaussian is None else gaussian.spectra
+
+    def noise_of(totals: Mapping[str, NDArray]) -> NDArray:
+        return analytic_n0(setting, totals, nthreads=nthreads)
+
+    changed = semi_analytic(noise_of, model, leg_spectra(legs, setting, fsky))
+    plain = noise_of(model)
+    ratio = np.divide(changed, plain, out=np.ones_like(plain), where=plain > 0)
+    return Biases(
+        {key: base[key] * row for key, row in zip(keys, ratio, strict=True)},
+        error,
+        f"semi-analytic RDN0 about {source}",
+    )
+
+
+@dataclass(eq=False)
+class SimulatedPairs:
+    """Pairs of Gaussian skies with data and with each other; those with each other are made once for all data.
+
+    Attributes
+    ----------
+    legs : function of a number
+        Legs of a Gaussian sky.
+    count : int
+    """
+
+    setting: Setting
+    legs: Callable[[int], Legs]
+    count: int
+    lmax_phi: int
+    progress: Progress | None = None
+    nthreads: int = 0
+    _simulated: dict[str, list[NDArray]] = field(default_factory=dict)
+
+    def rdn0(self, data: Legs) -> dict:
+        """RDN0 of every estimator, a GaussianBias each, not divided by the mask's moment.
+
+        Every leg, of data or simulation, is synthesised once for all of the pairs in its batch: a batch of n
+        simulations costs n + 2 sets of syntheses and 2n of analyses, against n of both for n bare estimates.
+        """
+        crossed = self._spectra([data])
+        return {key: realisation_dependent(crossed[0][key], self._simulated[key]) for key in self.setting.keys}
+
+    def rdn0_of_many(self, data: list[Legs]) -> list[dict]:
+        """The same for several maps, which share the syntheses of the simulations."""
+        return [
+            {key: realisation_dependent(one[key], self._simulated[key]) for key in self.setting.keys}
+            for one in self._spectra(data)
+        ]
+
+    def mcn0(self) -> dict:
+        """MCN0 of every estimator."""
+        if not self._simulated:
+            self._spectra([])
+        return {key: monte_carlo(self._simulated[key]) for key in self.setting.keys}
+
+    def _spectra(self, data: list[Legs]) -> list[dict[str, list[NDArray]]]:
+        """C_L[q̄(d, s)] of every map and estimator, in the order of the simulations."""
+        keys, first = self.setting.keys, not self._simulated
+        crossed: list[dict[str, list[NDArray]]] = [{key: [] for key in keys} for _ in data]
+        simulated: dict[str, list[NDArray]] = {key: [] for key in keys}
+        size = self.batch(len(data))
+
+        def one(start: int) -> None:
+            numbers = range(start, min(start + size, self.count))
+            sets = [*data, *(self.legs(n) for n in numbers)]
+            if first:
+                sets.append(self.legs(numbers[-1] + 1 if numbers[-1] + 1 < self.count else 0))
+            pairs, n = [], len(data)
+            for i in range(len(numbers)):
+                pairs += [(d, n + i) for d in range(n)] + ([(n + i, n + i + 1)] if first else [])
+            found = iter(estimate_pairs(sets, pairs, self.setting, self.lmax_phi, nthreads=self.nthreads))
+            for _ in numbers:
+                for which in [*crossed, *([simulated] if first else [])]:
+                    estimate = next(found)
+                    for key in keys:
+                        which[key].append(pair_spectra(estimate[key]))
+
+        run_tasks(one, range(0, self.count, size), progress=self.progress, description="RDN0")
+        if first:
+            self._simulated = simulated
+        return crossed
+
+    def batch(self, maps: int = 1) -> int:
+        """How many simulations are held at a time."""
+        lmax = max(len(filt) for filt in self.setting.filters.values()) - 1
+        legs = (15 if self.setting.parts else 0) + (11 if self.setting.joint else 0)
+        products = 10 * (maps + 1)
+        each = 8.0 * (legs + products) * (lmax + 2) ** 2
+        return int(np.clip(BATCH_BYTES / each - maps - 1, 1, 8))
