@@ -81,6 +81,8 @@ def semi_analytic(
     noise_of: Callable[[Mapping[str, NDArray]], NDArray],
     fiducial: Mapping[str, NDArray],
     measured: Mapping[str, NDArray],
+    *,
+    expected: NDArray | None = None,
 ) -> NDArray[np.float64]:
     """Semi-analytic RDN0: the noise N0[C, C′], bilinear in the total spectra, of measured and fiducial power.
 
@@ -91,6 +93,8 @@ def semi_analytic(
         are; quadratic in it. `mv_noise` makes one.
     fiducial, measured : mapping of "TT", "EE", "BB", "TE" to array
         Total power that the simulations have, and that of the data: Ĉ_ℓ of each multipole, unbinned.
+    expected : array, optional
+        noise_of(fiducial), where it has been made before.
 
     Returns
     -------
@@ -103,7 +107,8 @@ def semi_analytic(
     the data's a_ℓm (Peloton et al. 2017, arXiv:1611.01446). Where Ĉ = C it is N0.
     """
     mirrored = {key: 2.0 * np.asarray(fiducial[key]) - measured[key] for key in fiducial}
-    return noise_of(fiducial) + 0.5 * (noise_of(measured) - noise_of(mirrored))
+    plain = noise_of(fiducial) if expected is None else expected
+    return plain + 0.5 * (noise_of(measured) - noise_of(mirrored))
 
 
 def combined_noise(norm: Normalisation, weights: Mapping[str, NDArray] | None = None) -> NDArray[np.float64]:

@@ -120,8 +120,8 @@ def gaussian_biases(
     def noise_of(totals: Mapping[str, NDArray]) -> NDArray:
         return analytic_n0(setting, totals, nthreads=nthreads)
 
-    changed = semi_analytic(noise_of, model, leg_spectra(legs, setting, fsky))
-    plain = noise_of(model)
+    plain = noise_of(model) if gaussian is None else gaussian.expected(noise_of)
+    changed = semi_analytic(noise_of, model, leg_spectra(legs, setting, fsky), expected=plain)
     ratio = np.divide(changed, plain, out=np.ones_like(plain), where=plain > 0)
     return Biases(
         {key: base[key] * row for key, row in zip(keys, ratio, strict=True)},

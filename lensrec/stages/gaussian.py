@@ -88,6 +88,13 @@ class GaussianResults:
     spectra: dict[str, NDArray[np.float64]]
     legs: Callable[[int], Legs]
     count: int
+    _expected: list[NDArray] = field(default_factory=list)
+
+    def expected(self, noise_of: Callable[[Mapping[str, NDArray]], NDArray]) -> NDArray:
+        """`noise_of` of the mean spectra, made once for all maps that these skies are compared with."""
+        if not self._expected:
+            self._expected.append(noise_of(self.spectra))
+        return self._expected[0]
 
 
 GaussianMaker = Callable[[GaussianSkies], GaussianResults]

@@ -34,8 +34,8 @@ def test_the_error_is_what_the_estimate_says(condition: float, tolerance: float)
     matrix, rhs, truth = problem(condition)
     found = conjugate_gradient(lambda x: matrix @ x, rhs, none, dot, tolerance=tolerance, max_iterations=2000)
     assert found.converged
-    # the rate of the last 2 DELAY steps stands for all that would follow: 1.9 times too little was met, at 1e4
-    assert energy(matrix, found.x - truth) < 2.5 * tolerance
+    # the rate of late steps stands for all that would follow: of 60 such problems the worst was at 1.42, at 1e4
+    assert energy(matrix, found.x - truth) < 1.5 * tolerance
     assert found.error < tolerance
     np.testing.assert_allclose(found.residual, rhs - matrix @ found.x, atol=1e-9 * np.abs(rhs).max())
 

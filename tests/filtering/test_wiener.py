@@ -194,8 +194,8 @@ def test_the_preconditioner_changes_the_way_and_not_the_answer(fields: str) -> N
     grids = case.solve(preconditioner="multigrid", tolerance=1e-9)
     assert plain.converged
     assert grids.converged
-    # 65 for 376 in T, 89 for 160 in P, where S/N is less and there is less to gain, 86 for 363 in both
-    assert grids.iterations < plain.iterations / (1.5 if fields == "P" else 3)
+    # 37 for 383 in T, 34 for 155 in P, where S/N is less and there is less to gain, 36 for 359 in both
+    assert grids.iterations < plain.iterations / (3 if fields == "P" else 7)
     assert worst(grids.filtered, plain.filtered) < 1e-7
     usual = case.solve()
     # of the data's X̄ the variance is S⁻¹ − S⁻¹ΣS⁻¹; per multipole, and at least half of f_sky S n/(1 + S n)/S

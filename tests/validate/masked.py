@@ -28,7 +28,7 @@ from lensrec.stages.setting import observed_totals, optics_of, theory_of
 from lensrec.stages.simulate import observe
 from tests.validate.store import kept
 
-COUNT, GAUSSIAN, RDN0_SIMS, RDN0_SKIES = 100, 100, 40, 10
+COUNT, GAUSSIAN, RDN0_SIMS, RDN0_SKIES = 100, 60, 40, 10
 EDGES = [2, 8, 20, 40, 70, 100, 140, 180, 230, 280, 340, 400, 470, 540, 620, 700, 800, 900, 1001]
 FIRST, LAST = 40, 1000
 EXPERIMENTS = ("act", "planck")
