@@ -25,6 +25,7 @@ from lensrec.sphere.remap import deflected_positions, deflection, remap_by, rema
 from lensrec.sphere.sht import analysis
 from lensrec.theory.lensing import lensed_spectra
 from tests.benchmarks import inputs
+from tests.benchmarks.bias_cases import n1_sides, rdn0_sides
 from tests.benchmarks.healpix_estimators import healpix_estimate
 from tests.benchmarks.inputs import Size
 
@@ -71,6 +72,11 @@ def cases(size: Size) -> dict[str, Case]:
             {"lensrec": lambda: _noise(size), "pytempura": lambda: _pytempura(size)},
             sample=lambda n0: np.asarray(n0)[..., 10:],
         ),
+        "rdn0": Case(
+            f"RDN0, per simulation, of all five and MV, φ and Ω, ℓ, L ≤ {size.phi[0][1]}",
+            rdn0_sides(size, size.phi[0][1]),
+        ),
+        "n1": Case(f"N1 of MV with its derivative by C^φφ, ℓ, L ≤ {size.lmax_noise}", n1_sides(size)),
         "coupling": Case(
             f"mode-coupling matrices of a mask, spin 0, 2 and between them, nside {size.coupling[0]}, "
             f"ℓ ≤ {size.coupling[1]}",

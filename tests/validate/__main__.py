@@ -23,19 +23,21 @@ def masked_results(store: Path) -> list[checks.Check]:
         results.append(masked_checks.unbiased(experiment, skies_of))
         simulated = kept(store / name, experiment.simulated_rdn0, 0)
         results.append(masked_checks.rdn0(experiment, skies_of, simulated))
-        results.append(masked_checks.wrong_noise(experiment, skies_of, experiment.collected(experiment.wrong_noise, 10)))
+        results.append(
+            masked_checks.wrong_noise(experiment, skies_of, experiment.collected(experiment.wrong_noise, 10))
+        )
         halves = kept(store / name, experiment.half_difference, 0)
         flat = experiment.collected(experiment.unlensed_sky, 30)
         results.append(masked_checks.nulls(experiment, skies_of, flat, halves))
-    results.append(shared_phi.first_order_check(_stacked(store / "shared_phi", shared_phi.shared_phi, shared_phi.COUNT)))
+    results.append(
+        shared_phi.first_order_check(_stacked(store / "shared_phi", shared_phi.shared_phi, shared_phi.COUNT))
+    )
     results.append(split_skies.split_check(_stacked(store / "splits", split_skies.split_sky, split_skies.COUNT)))
     results.append(optimal_sky.check(kept(store / "optimal", optimal_sky.optimal_sky, 0)))
     return results
 
 
-def _stacked(
-    folder: Path, kind: Callable[[int], dict[str, np.ndarray]], count: int
-) -> dict[str, np.ndarray]:
+def _stacked(folder: Path, kind: Callable[[int], dict[str, np.ndarray]], count: int) -> dict[str, np.ndarray]:
     results = [kept(folder, kind, number) for number in range(count)]
     return {name: np.stack([one[name] for one in results]) for name in results[0]}
 

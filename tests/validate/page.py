@@ -27,9 +27,9 @@ false alarm in 1000 runs with other seeds, unless it says otherwise.
 
 BIASES = """# Masks, noise and biases
 
-This page is written by `make validate`; no number on it was typed. It shows what `lensrec reconstruct` takes off a spectrum
-of φ̂ (mean field, N0, N1), what it divides by (the response), and what is left, on skies with a Galactic cut, uneven noise
-and a C_L^φφ that is not the fiducial one. Seeds are fixed.
+This page is written by `make validate`; no number on it was typed. It shows what `lensrec reconstruct` takes off a
+spectrum of φ̂ (mean field, N0, N1), what it divides by (the response), and what is left, on skies with a Galactic cut,
+uneven noise and a C_L^φφ that is not the fiducial one. Seeds are fixed.
 
 | check | claim | verdict |
 |---|---|---|

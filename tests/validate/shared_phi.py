@@ -79,8 +79,8 @@ def first_order_check(skies: dict[str, np.ndarray]) -> Check:
     text = (
         f"{COUNT} full skies, ℓ ≤ 2000, {RECIPE.instrument.noise_t:g} µK·arcmin: 2 C[q̄(a, b)] − 2 C[q̄(a, b′)], where a "
         "and b share φ and b′ has the CMB and noise of b behind another φ. Mean over the analytic N1, with errors from "
-        "the scatter; bounded by 5 % and three errors, in all bands and for φ̂ of all estimators: for other seeds a false "
-        "alarm in 1 of 10 runs at most, were all errors large against 5 %."
+        "the scatter; bounded by 5 % and three errors, in all bands and for φ̂ of all estimators: for other seeds a "
+        "false alarm in 1 of 10 runs at most, were all errors large against 5 %."
     )
     return Check(
         "N1",
