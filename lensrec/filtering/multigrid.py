@@ -20,11 +20,12 @@ K = Zᵀ(Z A Zᵀ)⁻¹Z is their solution, and
 
 keeps the residual at low multipoles at zero: conjugate gradients run in the space that K does not reach (A-DEF2 of
 Tang, Nabben, Vuik & Erlangga 2009, J. Sci. Comput. 39, 340), at the price of one more synthesis in an iteration.
-The sum W + K takes 1.5 times the iterations, and so do octaves that end where K begins.
-A tower of levels that solve each other by a few iterations takes as many iterations as this, each twice as long.
+The sum W + K takes 1.5 times the iterations. A tower of levels that solve each other by four iterations each converges
+no faster than this and costs twice as much (both of T at nside 256).
 
-To an error of 1e-4 σ per mode at nside 512, lmax 1000, a beam of 5′, f_sky 0.67 with 100 holes of 10′ and hits varying by
-4, temperature of 30 µK·arcmin takes 37 iterations. @P@
+At nside 512 and lmax 1000, with a beam of 5′, f_sky 0.67 less 100 holes of 10′, and hits varying by 4, the error of a
+known solution falls to 1e-4 σ per mode in 37 iterations for T of 30 µK·arcmin, and in 29 for E and B of 6 µK·arcmin.
+All three together at 30 µK·arcmin go at the pace of T: they are at 5e-3 after 20.
 """
 
 from dataclasses import dataclass

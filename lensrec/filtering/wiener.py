@@ -141,10 +141,10 @@ class WienerFilter:
         error = solution.error / modes**0.5
         if not solution.converged:
             log.warning(
-                "the optimal filter stopped after %d iterations with an error of %.2g σ per mode, not %.2g; "
+                "the optimal filter stopped after %d iterations with an error of %s per mode, not %.2g; "
                 "allow more iterations or ask for less",
                 solution.iterations,
-                error,
+                f"{error:.2g} σ" if np.isfinite(error) else "unknown size, for it hardly falls,",
                 tolerance,
             )
         filtered = self._weighted(apply_blocks(system.root, solution.x), source)

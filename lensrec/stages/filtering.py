@@ -50,17 +50,21 @@ class _Optimal:
     joint: WienerFilter | None
 
     def __call__(self, maps: NDArray) -> Legs:
+        return self.solved(maps)
+
+    def solved(self, maps: NDArray, *, tolerance: float = TOLERANCE) -> Legs:
+        """Legs to another accuracy: the error of a mode in units of its posterior σ."""
         data = np.where(self.seen, maps, 0.0) / self.weights
         found: dict[str, NDArray] = {}
         for one in self.separate:
             rows = data[:1] if "T" in one.fields else data[1:]
-            found |= self._converged(one, rows, " and ".join(one.fields))
-        joint = {} if self.joint is None else self._converged(self.joint, data, "T, E and B")
+            found |= self._converged(one, rows, " and ".join(one.fields), tolerance)
+        joint = {} if self.joint is None else self._converged(self.joint, data, "T, E and B", tolerance)
         separate = {field: self._cut(found[field], field) for field in self.setting.filters}
         return Legs(separate, {field: self._cut(alm, field) for field, alm in joint.items()})
 
-    def _converged(self, one: WienerFilter, rows: NDArray, name: str) -> dict[str, NDArray]:
-        solution = one.apply(rows)
+    def _converged(self, one: WienerFilter, rows: NDArray, name: str, tolerance: float) -> dict[str, NDArray]:
+        solution = one.apply(rows, tolerance=tolerance)
         if not solution.converged:
             log.warning("the optimal filter of %s stopped at an error of %.1e σ per mode", name, solution.error)
         return solution.filtered

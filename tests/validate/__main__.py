@@ -33,7 +33,8 @@ def masked_results(store: Path) -> list[checks.Check]:
         shared_phi.first_order_check(_stacked(store / "shared_phi", shared_phi.shared_phi, shared_phi.COUNT))
     )
     results.append(split_skies.split_check(_stacked(store / "splits", split_skies.split_sky, split_skies.COUNT)))
-    results.append(optimal_sky.check(kept(store / "optimal", optimal_sky.optimal_sky, 0)))
+    skies_of = _stacked(store / "optimal", optimal_sky.optimal_sky, optimal_sky.COUNT)
+    results.append(optimal_sky.optimal_check(skies_of))
     return results
 
 
