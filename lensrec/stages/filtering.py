@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lensrec.filtering.templates import monopole_dipole
-from lensrec.filtering.wiener import WienerFilter, wiener_filter
+from lensrec.filtering.wiener import TOLERANCE, WienerFilter, wiener_filter
 from lensrec.recipe import Recipe
 from lensrec.sky.instrument import total_noise_deconvolved
 from lensrec.sphere.alm import resize_alm, scale_alm

@@ -113,10 +113,10 @@ def test_what_is_wrong_is_named() -> None:
     totals = {key: np.ones(11) for key in ("TT", "EE", "BB")} | {"TE": np.zeros(11)}
     totals["TE"][7] = 1.5
     with pytest.raises(ValueError, match="no covariance of T, E and B at ℓ = 7"):
-        joint_filters(totals, {field: (2, 10) for field in "TEB"})
+        joint_filters(totals, dict.fromkeys("TEB", (2, 10)))
     with pytest.raises(ValueError, match="ends at ℓ = 10, not 12"):
-        joint_filters(totals, {field: (2, 12) for field in "TEB"})
-    filters = joint_filters(totals | {"TE": np.zeros(11)}, {field: (2, 10) for field in "TEB"})
+        joint_filters(totals, dict.fromkeys("TEB", (2, 12)))
+    filters = joint_filters(totals | {"TE": np.zeros(11)}, dict.fromkeys("TEB", (2, 10)))
     short = {field: random_alm(np.random.default_rng(4), 8) for field in "TEB"}
     with pytest.raises(ValueError, match="T ends at ℓ = 8, the joint filter needs ℓ = 10"):
         filter_jointly(short, filters)

@@ -79,7 +79,7 @@ def optimal_check(skies: dict[str, np.ndarray]) -> Check:
         "φ̂ from optimally filtered Q and U follows the input more closely, and iterating further changes it by less "
         "than 1e-4 of its error bar",
         bool((gain["optimal"] > gain["isotropic"]).all() and moved.max() < 1e-4),
-        f"{COUNT} skies at nside 256, ℓ ≤ 500, 5√2 µK·arcmin in Q and U by hits about the ecliptic poles, f_sky 0.58: "
+        f"{COUNT} skies at nside 256, ℓ ≤ 500, 5√2 µK·arcmin in Q and U, hits about the ecliptic poles, f_sky 0.58: "
         "EB by an apodised mask and isotropic filters, and by the Wiener filter of the cut sky. The correlation is that "
         f"of φ̂ with φ_in, noise and all. {cost['optimal']:.0f} s of CPU a sky against {cost['isotropic']:.1f}.",
         [head, *rows],
