@@ -24,10 +24,10 @@ def masked_results(store: Path) -> list[checks.Check]:
         simulated = kept(store / name, experiment.simulated_rdn0, 0)
         results.append(masked_checks.rdn0(experiment, skies_of, simulated))
         results.append(
-            masked_checks.wrong_noise(experiment, skies_of, experiment.collected(experiment.wrong_noise, 10))
+            masked_checks.wrong_noise(experiment, skies_of, experiment.collected(experiment.wrong_noise, 6))
         )
         halves = kept(store / name, experiment.half_difference, 0)
-        flat = experiment.collected(experiment.unlensed_sky, 30)
+        flat = experiment.collected(experiment.unlensed_sky, 20)
         results.append(masked_checks.nulls(experiment, skies_of, flat, halves))
     results.append(
         shared_phi.first_order_check(_stacked(store / "shared_phi", shared_phi.shared_phi, shared_phi.COUNT))

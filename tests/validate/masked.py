@@ -137,17 +137,17 @@ class Experiment:
     def half_difference(self, _: int) -> dict[str, np.ndarray]:
         """Half the difference of two halves of the data: noise alone, of the level of the whole.
 
-        Its bias and mean field are those of 40 other differences; (20 skies, keys, bands), and the same over σ.
+        Its bias and mean field are those of 24 other differences; (12 skies, bands) by estimator.
         """
         noise = {key: self.skies.totals[key] - self.skies.signal[key] for key in ("TT", "EE", "BB")}
         noise["TE"] = np.zeros_like(noise["TT"])
         skies = replace(self.skies, totals=noise, signal={key: np.zeros_like(cl) for key, cl in noise.items()})
         keys, w4 = self.prepared.setting.keys, float(np.mean(self.prepared.mask**4))
-        estimates = [gaussian_estimate(skies, gaussian_legs(skies, 7000 + n)) for n in range(60)]
+        estimates = [gaussian_estimate(skies, gaussian_legs(skies, 7000 + n)) for n in range(36)]
         out = {}
         for key in keys:
-            field = mean_field(one[key] for one in estimates[20:])
-            spectra = [subtracted_spectrum(one[key], field) - field.gaussian_bias for one in estimates[:20]]
+            field = mean_field(one[key] for one in estimates[12:])
+            spectra = [subtracted_spectrum(one[key], field) - field.gaussian_bias for one in estimates[:12]]
             bands = bands_of(self.reconstruct(self._gaussian_legs(0)))
             out[key] = np.stack([bin_spectrum(one[0] / w4, bands) for one in spectra])
             out[f"n0_{key}"] = bin_spectrum(field.gaussian_bias[0] / w4, bands)
