@@ -120,8 +120,8 @@ def page(state: dict) -> str:
     for row in state["filters"].values():
         transforms = "; ".join(f"{n} of {name}" for name, n in row["transforms"].items())
         lines.append(
-            f"| {row['title']} | {row['iterations']} | {row['error']:.1e} | {row['setup']:.0f} | {row['seconds']:.0f} | "
-            f"{transforms} |"
+            f"| {row['title']} | {row['iterations']} | {row['error']:.1e} | {row['setup']:.0f} | "
+            f"{row['seconds']:.0f} | {transforms} |"
         )
     return "\n".join(lines) + "\n"
 

@@ -7,7 +7,7 @@ from scipy.stats import kstest
 from lensrec.spectra.bandpowers import bin_spectrum
 from lensrec.stages.phi_bandpowers import bands_of
 from tests.validate.checks import Check
-from tests.validate.masked import COUNT, FIRST, GAUSSIAN, LAST, RDN0_SIMS, RDN0_SKIES, Experiment, tilt
+from tests.validate.masked import FIRST, LAST, RDN0_SIMS, RDN0_SKIES, Experiment, tilt
 
 KEYS = ("MV", "GMV")
 
@@ -59,11 +59,12 @@ def unbiased(experiment: Experiment, skies: dict[str, np.ndarray]) -> Check:
     name = experiment.name
     recipe = experiment.recipe
     text = (
-        f"{COUNT} skies of the `{name}` recipe at nside 512: {recipe.instrument.noise_t:g} µK·arcmin in T, a "
+        f"{len(skies['L'])} skies of the `{name}` recipe at nside 512: {recipe.instrument.noise_t:g} µK·arcmin in T, a "
         f"{recipe.instrument.fwhm:g}′ beam, {recipe.reconstruction.lmin_t} ≤ ℓ ≤ {recipe.reconstruction.lmax_t}, noise "
         f"that follows hits about the {recipe.instrument.hits} poles, f_sky "
         f"{float(np.mean(experiment.prepared.mask > 0)):.2f} apodised. Their C_L^φφ is 1.1 times the fiducial one at "
-        f"L = 40 and 0.9 times at L = 900. Taken off: the mean field of two halves of {GAUSSIAN} Gaussian skies, "
+        f"L = 40 and 0.9 times at L = 900. Taken off: the mean field of two halves of "
+        f"{recipe.reconstruction.mean_field_sims} Gaussian skies, "
         "semi-analytic RDN0 about their N0, N1 of the C_L^φφ that is fitted to each sky's own band powers; divided by "
         f"the response found with {recipe.reconstruction.response_sims} pairs of skies lensed by ±φ.\n\n"
         + "\n\n".join(lines)
