@@ -101,7 +101,7 @@ def test_tables_have_the_columns_they_promise(whole: tuple[Path, Answer]) -> Non
     np.testing.assert_array_equal(response["L"], np.arange(LMAX + 1))
     for where in ("0000", "0001", "0002", "."):
         powers = Table.read(run / "recon" / where / "bandpowers.ecsv")
-        columns = ("auto", "sigma", "n0", "n1", "mf", "response", "curl", "curl_sigma", "cross")
+        columns = ("auto", "sigma", "n0", "n0_sigma", "n1", "mf", "response", "curl", "curl_sigma", "cross")
         columns += ("transfer", "transfer_sigma")
         assert set(powers.colnames) == {
             *("L_low", "L_high", "L", "fiducial", "input"),

@@ -27,11 +27,11 @@ def phi_bandpowers(rec: "Reconstruction", phi_in: NDArray | None = None) -> dict
     -------
     dict of column to array (nbins,)
         L_low, L_high (the last L of the band), L (mean), fiducial; for each K: auto_K, sigma_K (Gaussian), what was
-        taken off, n0_K and n1_K (zero where N1 was left in), the power mf_K of the mean field, response_K, the
-        Monte-Carlo response by whose square the rest is divided (1 where it was not), curl_K (that of Ω̂) and
-        curl_sigma_K; where it was simulated, mc_response_K and its error mc_response_sigma_K, divided out or not; with
-        `phi_in` also input, cross_K (φ̂ × φ_in), transfer_K = φ̂×φ_in / φ_in×φ_in and its standard deviation
-        transfer_sigma_K. auto_K = (Ĉ_K − n0_K)/response_K² − n1_K.
+        taken off, n0_K with its Monte-Carlo error n0_sigma_K, and n1_K (zero where N1 was left in), the power mf_K of
+        the mean field, response_K, the Monte-Carlo response by whose square the rest is divided (1 where it was not),
+        curl_K (that of Ω̂) and curl_sigma_K; where it was simulated, mc_response_K and its error mc_response_sigma_K,
+        divided out or not; with `phi_in` also input, cross_K (φ̂ × φ_in), transfer_K = φ̂×φ_in / φ_in×φ_in and its
+        standard deviation transfer_sigma_K. auto_K = (Ĉ_K − n0_K)/response_K² − n1_K.
 
     Notes
     -----
@@ -61,6 +61,9 @@ def phi_bandpowers(rec: "Reconstruction", phi_in: NDArray | None = None) -> dict
             f"auto_{key}": bin_spectrum(auto[0] - n0[0], bands) / response**2 - bin_spectrum(n1[key][0], bands),
             f"sigma_{key}": gaussian_sigma(cl_phi + noise[0], bands, w4**2 / w8) / response**2,
             f"n0_{key}": bin_spectrum(n0[0], bands),
+            f"n0_sigma_{key}": bin_spectrum(rec.biases.n0_sigma[key][0], bands)
+            if key in rec.biases.n0_sigma
+            else np.zeros(len(bands.centres)),
             f"n1_{key}": bin_spectrum(n1[key][0], bands),
             f"mf_{key}": bin_spectrum(field[0], bands),
             f"curl_{key}": bin_spectrum(auto[1] - n0[1], bands) / response**2 - bin_spectrum(n1[key][1], bands),

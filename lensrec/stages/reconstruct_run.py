@@ -229,7 +229,7 @@ def _write_mean(run: RunDir) -> None:
     tables = [read_table(run.recon(sim, "bandpowers.ecsv")) for sim in range(run.recipe.sky.n_sims)]
     mean = {name: np.mean([table[name] for table in tables], axis=0) for name in tables[0]}
     for name in mean:
-        if "sigma_" in name and "mc_response" not in name:
+        if "sigma_" in name and not name.startswith(("mc_response", "n0_sigma")):  # of which all skies have the same
             mean[name] /= np.sqrt(len(tables))
     for name in ("L_low", "L_high"):
         mean[name] = tables[0][name]

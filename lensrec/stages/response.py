@@ -56,13 +56,15 @@ class SimulatedResponse:
         return bin_spectrum(ratio * power, bands) / bin_spectrum(power, bands)
 
     def sigma(self, key: str, bands: Bands) -> NDArray[np.float64]:
-        """Standard error of `in_bands`, from the scatter of single pairs; infinite for one pair."""
+        """Standard error of `in_bands`, by leaving out one pair after the other; infinite for one pair."""
         if self.count < 2:
             return np.full(len(bands.centres), np.inf)
-        mean = self.in_bands(key, bands)
-        power = np.stack([bin_spectrum(row, bands) for row in self.power])
-        spread = np.stack([bin_spectrum(row, bands) for row in self.cross[key]]) - mean * power
-        return spread.std(0, ddof=1) / np.sqrt(self.count) / power.mean(0)
+        each = np.stack([self._without(n).in_bands(key, bands) for n in range(self.count)])
+        return np.sqrt((self.count - 1.0) * each.var(0))
+
+    def _without(self, number: int) -> "SimulatedResponse":
+        cross = {key: np.delete(rows, number, axis=0) for key, rows in self.cross.items()}
+        return SimulatedResponse(cross, np.delete(self.power, number, axis=0))
 
 
 def simulated_response(
