@@ -18,7 +18,7 @@ from lensrec.stages.legs import Legs, leg_spectra
 from lensrec.stages.setting import MV, TTH, Setting, hardening_of
 
 BATCH_BYTES = 4e9
-"""What the legs of a batch of simulations may take."""
+"""What the legs and the pairs of a batch of simulations may take."""
 
 Spectra = dict[str, NDArray[np.float64]]
 
@@ -199,9 +199,10 @@ class SimulatedPairs:
         return crossed
 
     def batch(self, maps: int = 1) -> int:
-        """How many simulations are held at a time."""
+        """How many simulations are held at a time: as many as there is room for, their legs and sums of their pairs."""
         lmax = max(len(filt) for filt in self.setting.filters.values()) - 1
         legs = (15 if self.setting.parts else 0) + (11 if self.setting.joint else 0)
-        products = 10 * (maps + 1)
-        each = 8.0 * (legs + products) * (lmax + 2) ** 2
-        return int(np.clip(BATCH_BYTES / each - maps - 1, 1, 8))
+        pairs = 2 * (maps + 1) * (len(self.setting.parts) + bool(self.setting.joint))
+        # a real a_ℓm of each component takes 8 lmax² bytes
+        room = BATCH_BYTES / (8.0 * (lmax + 2) ** 2) - legs * (maps + 1)
+        return int(np.clip(room / (legs + pairs), 1, 8))

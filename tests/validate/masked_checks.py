@@ -96,7 +96,7 @@ def rdn0(experiment: Experiment, skies: dict[str, np.ndarray], found: dict[str, 
     used, truth = _used(skies), true_powers(experiment)
     bands = bands_of(experiment.reconstruct(experiment.prepared.filtering(experiment.data(0))))
     rows, curves, passed, lines = [], {}, True, []
-    for key in KEYS:
+    for key in (key for key in KEYS if key in found):
         simulated = np.stack([bin_spectrum(one[0], bands) for one in found[key]])[:, used]
         analytic, sigma = skies[f"n0_{key}"][:RDN0_SKIES, used], skies[f"sigma_{key}"][0, used]
         raw = skies[f"auto_{key}"][:RDN0_SKIES, used]
@@ -124,7 +124,7 @@ def rdn0(experiment: Experiment, skies: dict[str, np.ndarray], found: dict[str, 
         f"RDN0, {experiment.name}",
         "RDN0 from pairs of data and simulations, and the semi-analytic one, agree within the error of a band power",
         passed,
-        f"The first {RDN0_SKIES} skies with RDN0 from {RDN0_SIMS} Gaussian skies, whose own noise is in it.\n\n"
+        f"GMV of the first {RDN0_SKIES} skies with RDN0 from {RDN0_SIMS} Gaussian skies, whose own noise is in it.\n\n"
         + "\n\n".join(lines),
         [["estimator", "quantity", *_titles(skies, used)], *rows],
         curves,
