@@ -11,7 +11,7 @@ import numpy as np
 
 from lensrec.rundir import open_run, read_table
 from lensrec.sky.io import read_map, read_mask, replacing
-from tests.validate.cube_faces import pixel_width
+from tests.validate.cube_faces import pixel_width, power_by_width
 from tests.validate.real_sky_study import FACES, HIGH, LOW, Finding, of_table, variants, with_the_beam_of_faces
 
 EDGES = [8, 40, 70, 100, 140, 180, 220, 260, 300, 400, 500, 600, 800]
@@ -61,9 +61,14 @@ All in units of the fiducial band power; MF is the power of the mean field; erro
 - **Low L**: the lowest band holds {low_even:.1f} times the signal above even skies, and {low_faces:.1f} ±
   {low_error:.1f} with the mean field of the faces; its curl {curl_even:+.1f} and
   {curl_faces:+.1f} ± {curl_error:.1f}. {low_verdict}
-- **High L**: N1 is {n1_high:.1f} of the signal for 400 ≤ L < 600 and is taken off. Hardening against sources moves
-  these bands by {sources:+.1f} ± {sources_error:.1f}; N0 of the faces instead of RDN0 of even skies by {noise:+.1f}:
-  where N0 is {n0_high:.0f} times the signal, a change of it by one per cent is {percent:.1f}.
+- **High L**: N1 is {n1_high:.1f} of the signal for 400 ≤ L < 600 and is taken off. Hardening against sources and mask
+  moves these bands by {sources:+.1f} ± {sources_error:.1f}. What is left above even skies is in the curl as in φ, so it
+  is no lensing and no sources: {excess:.1f} % of N0 in φ and {excess_curl:.1f} % in the curl for 600 ≤ L < 800. N0 goes
+  as the square of the local power, and RDN0 from even skies does not know that the map's power is uneven: its variance
+  over the sky is {variance:.1f} % of its square for 800 ≤ ℓ < 1300 ({variance_faces:.1f} % on the faces, chance
+  included), and by about as much is N0 too low. With the faces {left:.1f} % and {left_curl:.1f} % are left.
+- **The power of the map by the width of the face's pixels**, narrow to wide, 800 ≤ ℓ < 1300, over its mean:
+  {by_width}; of a sky on the faces: {by_width_faces}.
 - **Response**: lensed skies behind this mask, without the faces, respond {response:.3f} ± {response_error:.3f} for
   {low} ≤ L < {high}; reported, not divided out.
 
@@ -100,7 +105,7 @@ def run(store: Path, docs: Path) -> None:
     recipe, maps = open_run(out).recipe, read_map(sky).maps
     weights = read_mask(out / "mask.fits", nside=512)
     faces = with_the_beam_of_faces(maps, recipe, weights, store / "faces")
-    findings = [even, faces, *variants(maps, recipe, weights)]
+    findings = [even, faces, *variants(maps, recipe, weights, store / "faces")]
     options = " ".join(json.dumps(o) if "[" in o else o for o in OPTIONS).replace(" --lmin", " \\\n    --lmin")
     width = pixel_width(512)
     text = TEXT.format(
@@ -116,6 +121,7 @@ def run(store: Path, docs: Path) -> None:
         rows="\n".join(_rows(even.table, faces.table)),
         wmap="\n".join(_wmap_rows(wmap, sky, mask)),
         **_numbers(even.table, faces.table),
+        **_unevenness(maps[0], weights, store / "faces"),
     )
     with replacing(docs / "real-sky.md") as temporary:
         Path(temporary).write_text(text, encoding="utf-8")
@@ -155,6 +161,9 @@ def _numbers(even: dict[str, np.ndarray], faces: dict[str, np.ndarray]) -> dict[
     def first(table: dict[str, np.ndarray], name: str) -> float:
         return float(table[name][0] / unit[0])
 
+    def last(table: dict[str, np.ndarray], name: str, noise: str, expected: float) -> float:
+        return float((table[name][-1] - expected * unit[-1]) / table[noise][-1])
+
     weight = 1.0 / even["mc_response_sigma_TT"][used] ** 2
     left = abs(first(faces, "auto_TT") - 1) < 3 * first(faces, "sigma_TT")
     curl = abs(first(faces, "curl_TT")) < 3 * first(faces, "curl_sigma_TT")
@@ -176,11 +185,27 @@ def _numbers(even: dict[str, np.ndarray], faces: dict[str, np.ndarray]) -> dict[
         "sources_error": float(
             np.sqrt(np.sum(even["sigma_TTH"][high] ** 2 - even["sigma_TT"][high] ** 2)) / unit[high].sum()
         ),
-        "noise": over(faces, "auto_TT") - over(even, "auto_TT"),
-        "n0_high": over(even, "n0_TT"),
-        "percent": 0.01 * over(even, "n0_TT"),
+        "excess": 100 * last(even, "auto_TT", "n0_TT", 1.0),
+        "excess_curl": 100 * last(even, "curl_TT", "n0_TT", 0.0),
+        "left": 100 * last(faces, "auto_TT", "n0_TT", 1.0),
+        "left_curl": 100 * last(faces, "curl_TT", "n0_TT", 0.0),
         "response": float(np.average(even["mc_response_TT"][used], weights=weight)),
         "response_error": float(weight.sum() ** -0.5),
+    }
+
+
+def _unevenness(sky: np.ndarray, mask: np.ndarray, store: Path) -> dict[str, object]:
+    """How the power of the map, and of a sky on the faces, goes over the sky."""
+    with np.load(store / "face_sky_0000.npz") as kept_sky:
+        drawn = kept_sky["map"].astype(np.float64)
+    (by_width, variance), (by_width_faces, variance_faces) = (
+        power_by_width(values, mask, 800, 1300) for values in (sky, drawn)
+    )
+    words = (", ".join(f"{value:.2f}" for value in values) for values in (by_width, by_width_faces))
+    return {
+        "variance": 100 * variance,
+        "variance_faces": 100 * variance_faces,
+        **dict(zip(("by_width", "by_width_faces"), words, strict=True)),
     }
 
 

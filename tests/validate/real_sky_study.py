@@ -9,7 +9,7 @@ from scipy.stats import chi2
 
 from lensrec.bias.mean_field import mean_field
 from lensrec.fit.amplitude import Amplitude, fit_amplitude
-from lensrec.recipe import Recipe
+from lensrec.recipe import Estimator, Recipe
 from lensrec.sky.random import unit_alm
 from lensrec.sphere.alm import alm_to_cl, scale_alm
 from lensrec.sphere.grids import healpix_grid
@@ -64,13 +64,18 @@ def with_the_beam_of_faces(maps: np.ndarray, recipe: Recipe, mask: np.ndarray, s
             sky = through_faces(scale_alm(alm, np.sqrt(observed / transfer)), skies.nside)
             return {"T": skies.filtering((sky * skies.mask)[None]).separate["T"].astype(np.complex64)}
 
+        def face_sky(_: int) -> dict[str, np.ndarray]:
+            alm = unit_alm(lmax, seed=9026, sim=0, component="T")
+            return {"map": through_faces(scale_alm(alm, np.sqrt(observed / transfer)), skies.nside).astype(np.float32)}
+
+        kept(store, face_sky, 0)
         legs = [Legs(kept(store, face_legs, number), {}) for number in range(FACES)]
         estimates = [gaussian_estimate(skies, one) for one in legs]
         fields = {key: mean_field(one[key] for one in estimates) for key in skies.setting.keys}
         spectra = mean_spectra([leg_spectra(one, skies.setting, skies.fsky) for one in legs])
         return GaussianResults(fields, spectra, legs.__getitem__, FACES)
 
-    changed = _changed(recipe, mean_field_sims=FACES, rdn0="analytic", estimators=("TT", "TTH"))
+    changed = _changed(recipe, mean_field_sims=FACES, rdn0="analytic", estimators=(Estimator.TT, Estimator.TTH))
     rec = reconstruct(maps, changed, mask=mask, masked=False, gaussian=drawn)
     return finding("skies with the beam of the faces", rec)
 
@@ -89,23 +94,24 @@ def transfer_of(observed: np.ndarray, nside: int, lmax: int) -> Callable[[int], 
     return face_transfer
 
 
-def variants(maps: np.ndarray, recipe: Recipe, mask: np.ndarray) -> list[Finding]:
+def variants(maps: np.ndarray, recipe: Recipe, mask: np.ndarray, store: Path) -> list[Finding]:
     """The same with other cuts in ℓ and in the mask."""
     import healpy
 
     latitude = np.abs(90.0 - np.degrees(healpy.pix2ang(healpy.npix2nside(len(mask)), np.arange(len(mask)))[0]))
     narrow = mask * np.clip((latitude - 35.0) / 5.0, 0.0, 1.0)
-    cases = [
+    cases: list[tuple[str, dict[str, object], np.ndarray]] = [
         ("ℓ ≤ 1000", {"lmax_t": 1000}, mask),
         ("ℓ ≥ 400", {"lmin_t": 400}, mask),
-        ("|b| > 35°", {}, narrow),
+        ("latitudes above 35°", {}, narrow),
     ]
-    found = []
-    for name, changes, weights in cases:
-        changed = _changed(recipe, mean_field_sims=VARIANT_SIMS, rdn0="analytic", estimators=("TT", "TTH"), **changes)
-        found.append(finding(name, reconstruct(maps, changed, mask=weights, masked=False)))
-        print(f"real sky: {name}", flush=True)
-    return found
+
+    def variant(number: int) -> dict[str, np.ndarray]:
+        _, changes, weights = cases[number]
+        changed = _changed(recipe, mean_field_sims=VARIANT_SIMS, rdn0="analytic", estimators=(Estimator.TT, Estimator.TTH), **changes)
+        return phi_bandpowers(reconstruct(maps, changed, mask=weights, masked=False))
+
+    return [of_table(name, kept(store, variant, number)) for number, (name, *_) in enumerate(cases)]
 
 
 def _changed(recipe: Recipe, **changes: object) -> Recipe:
