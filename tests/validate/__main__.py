@@ -28,7 +28,7 @@ def masked_results(store: Path) -> list[checks.Check]:
     wrong = experiment.collected(experiment.wrong_noise, 6)
     results.append(masked_checks.wrong_noise(experiment, found[name], wrong))
     halves = kept(store / name, experiment.half_difference, 0)
-    flat = experiment.collected(experiment.unlensed_sky, 20)
+    flat = experiment.collected(experiment.unlensed_sky, 12)
     results.append(masked_checks.nulls(experiment, found[name], flat, halves))
     results.append(
         shared_phi.first_order_check(_stacked(store / "shared_phi", shared_phi.shared_phi, shared_phi.COUNT))

@@ -32,7 +32,7 @@ COUNT = {"planck": 100}
 """Skies of each experiment: to be raised, where there is time, without anything being made twice."""
 GAUSSIAN = {"planck": 60, "act": 24}
 PAIRS = {"planck": 8, "act": 4}
-RDN0_SIMS, RDN0_SKIES = 40, 10
+RDN0_SIMS, RDN0_SKIES, HALVES = 40, 10, 8
 EDGES = [2, 8, 20, 40, 70, 100, 140, 180, 230, 280, 340, 400, 470, 540, 620, 700, 800, 900, 1001]
 FIRST, LAST = 40, 1000
 
@@ -140,17 +140,17 @@ class Experiment:
     def half_difference(self, _: int) -> dict[str, np.ndarray]:
         """Half the difference of two halves of the data: noise alone, of the level of the whole.
 
-        Its bias and mean field are those of 20 other differences; (10 skies, bands) by estimator.
+        Its bias and mean field are those of as many others; (HALVES skies, bands) by estimator.
         """
         noise = {key: self.skies.totals[key] - self.skies.signal[key] for key in ("TT", "EE", "BB")}
         noise["TE"] = np.zeros_like(noise["TT"])
         skies = replace(self.skies, totals=noise, signal={key: np.zeros_like(cl) for key, cl in noise.items()})
         keys, w4 = self.prepared.setting.keys, float(np.mean(self.prepared.mask**4))
-        estimates = [gaussian_estimate(skies, gaussian_legs(skies, 7000 + n)) for n in range(30)]
+        estimates = [gaussian_estimate(skies, gaussian_legs(skies, 7000 + n)) for n in range(2 * HALVES)]
         out = {}
         for key in keys:
-            field = mean_field(one[key] for one in estimates[10:])
-            spectra = [subtracted_spectrum(one[key], field) - field.gaussian_bias for one in estimates[:10]]
+            field = mean_field(one[key] for one in estimates[HALVES:])
+            spectra = [subtracted_spectrum(one[key], field) - field.gaussian_bias for one in estimates[:HALVES]]
             bands = bands_of(self.reconstruct(self._gaussian_legs(0)))
             out[key] = np.stack([bin_spectrum(one[0] / w4, bands) for one in spectra])
             out[f"n0_{key}"] = bin_spectrum(field.gaussian_bias[0] / w4, bands)

@@ -187,6 +187,8 @@ def nulls(
             values, sigma = (part[..., used] for part in make(key))
             count = len(values)
             mean, error = values.mean(0), values.std(0, ddof=1) / np.sqrt(count)
+            if name == "half difference":
+                error *= np.sqrt(2.0)  # what is taken off comes from as many skies
             t = mean / error
             n = used.sum()
             # Hotelling's T² without correlations would need F; bands are nearly independent, so χ² of t, rescaled.

@@ -108,7 +108,8 @@ def variants(maps: np.ndarray, recipe: Recipe, mask: np.ndarray, store: Path) ->
 
     def variant(number: int) -> dict[str, np.ndarray]:
         _, changes, weights = cases[number]
-        changed = _changed(recipe, mean_field_sims=VARIANT_SIMS, rdn0="analytic", estimators=(Estimator.TT, Estimator.TTH), **changes)
+        both = (Estimator.TT, Estimator.TTH)
+        changed = _changed(recipe, mean_field_sims=VARIANT_SIMS, rdn0="analytic", estimators=both, **changes)
         return phi_bandpowers(reconstruct(maps, changed, mask=weights, masked=False))
 
     return [of_table(name, kept(store, variant, number)) for number, (name, *_) in enumerate(cases)]
