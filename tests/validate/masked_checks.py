@@ -180,7 +180,7 @@ def nulls(
         "curl of lensed skies": lambda key: (skies[f"curl_{key}"], skies[f"curl_sigma_{key}"][0]),
         "A_φ = 0": lambda key: (flat[f"auto_{key}"], flat[f"sigma_{key}"][0]),
         "curl, A_φ = 0": lambda key: (flat[f"curl_{key}"], flat[f"curl_sigma_{key}"][0]),
-        "half difference": lambda key: (halves[key][0], np.std(halves[key][0], axis=0, ddof=1)),
+        "half difference": lambda key: (halves[key], np.std(halves[key], axis=0, ddof=1)),
     }
     for name, make in sets.items():
         for key in KEYS:
