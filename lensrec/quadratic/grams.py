@@ -40,20 +40,29 @@ Gram = Callable[[list[Term], list[Term], NDArray, NDArray, int], NDArray[np.floa
 
 
 def wigner_grams(lmax: int, lmax_phi: int, *, nthreads: int = 0) -> Gram:
-    """A function that sums products of weight functions over ℓ₁, ℓ₂ ≤ lmax; correlation functions are made once."""
+    """A function that sums products of weight functions over ℓ₁, ℓ₂ ≤ lmax; correlation functions are made once.
+
+    Weight functions may be of a spin S = s + t of L, 1 for lensing and 0 for scalar fields: the projections are on
+    d^L_{−S,−S′} and d^L_{S,−S′}, with the factors √(L(L+1)) of the spins that are 1. Ω is in no sum with a scalar one.
+    """
     theta, quadrature = gl_nodes(2 * lmax + lmax_phi)
-    cache: dict[tuple, NDArray] = {}
+    correlations: dict[tuple, NDArray] = {}
 
     def correlation(profile: NDArray, s: int, t: int) -> NDArray:
-        # d_{s,t} = d_{−t,−s} and d_{s,t} = (−1)^{s−t} d_{t,s}: one evaluation serves all four index pairs.
-        forms = {(s, t): 1, (-t, -s): 1, (t, s): (-1) ** (s - t), (-s, -t): (-1) ** (s - t)}
-        s0, t0 = min(forms)
-        name = (s0, t0, profile.tobytes())
-        if name not in cache:
-            cache[name] = wigner_sum(profile, s0, t0, theta, nthreads=nthreads)
-        return cache[name] if forms[s0, t0] == 1 else -cache[name]
+        # d_{s,t} = d_{−t,−s} = (−1)^{s−t} d_{t,s} = (−1)^{s−t} d_{−s,−t}: one evaluation serves all four index pairs.
+        sign = (-1) ** (s - t)
+        forms = {(-s, -t): sign, (t, s): sign, (-t, -s): 1, (s, t): 1}
+        first = min(forms)
+        name = (*first, profile.tobytes())
+        if name not in correlations:
+            correlations[name] = wigner_sum(profile, *first, theta, nthreads=nthreads)
+        return forms[first] * correlations[name]
 
-    def gram(first: list[Term], second: list[Term], w1: NDArray, w2: NDArray, sigma: int) -> NDArray:
+    def gram(first: list[Term], second: list[Term], w1: NDArray, w2: NDArray, parity: int) -> NDArray:
+        out = np.zeros((2, lmax_phi + 1))
+        if not first or not second:
+            return out
+        spin, other = first[0].s + first[0].t, second[0].s + second[0].t
         same, flipped = np.zeros_like(theta), np.zeros_like(theta)
         for p in first:
             for q in second:
@@ -61,9 +70,12 @@ def wigner_grams(lmax: int, lmax_phi: int, *, nthreads: int = 0) -> Gram:
                 if left.any() and right.any():
                     same += correlation(left, p.s, q.s) * correlation(right, p.t, q.t)
                     flipped += correlation(left, -p.s, q.s) * correlation(right, -p.t, q.t)
-        even = 0.5 * wigner_project(same, -1, -1, lmax_phi, theta, quadrature, nthreads=nthreads)
-        odd = 0.5 * sigma * wigner_project(flipped, 1, -1, lmax_phi, theta, quadrature, nthreads=nthreads)
-        return spin_raised(lmax_phi, 0) ** 2 * np.stack([even + odd, even - odd])
+        even = 0.5 * wigner_project(same, -spin, -other, lmax_phi, theta, quadrature, nthreads=nthreads)
+        odd = 0.5 * parity * wigner_project(flipped, spin, -other, lmax_phi, theta, quadrature, nthreads=nthreads)
+        out[0] = even + odd
+        if spin == other == 1:
+            out[1] = even - odd
+        return out * spin_raised(lmax_phi, 0) ** (spin + other)
 
     return gram
 

@@ -16,7 +16,7 @@ regular at L = 0, where φ does not respond. So q^H and R^H stand wherever q and
 Ω is odd under the parity under which φ and scalar fields are even: R^{Ωc} = R^{cΩ} = 0, and Ω̂ needs no hardening.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,11 +24,9 @@ from numpy.typing import NDArray
 
 from lensrec.quadratic.contaminants import Contaminant, field_estimates, paired_field_estimates
 from lensrec.quadratic.estimators import paired_estimates, quadratic_estimates
-from lensrec.quadratic.grams import Term, full_terms, half_terms, padded, sigma, total_between
-from lensrec.quadratic.products import spin_raised
+from lensrec.quadratic.grams import Term, full_terms, half_terms, padded, sigma, total_between, wigner_grams
 from lensrec.quadratic.response import Normalisation
 from lensrec.sphere.alm import scale_alm
-from lensrec.sphere.wigner import gl_nodes, wigner_project, wigner_sum
 
 PHI = "phi"
 """How φ (and Ω) is called among the fields."""
@@ -136,7 +134,7 @@ def response_matrix(
             halves[key, name] = _field_terms(key, name, fields[name], lmax)
             terms = _field_terms(key, name, true_fields[name], lmax)
             truths[key, name] = terms + [t.transposed() for t in terms] if key[0] == key[1] else terms
-    gram = _grams(lmax, lmax_phi, nthreads)
+    gram = wigner_grams(lmax, lmax_phi, nthreads=nthreads)
 
     response = {}
     for key in keys:
@@ -327,44 +325,3 @@ def _field_terms(key: str, name: str, field: Contaminant, lmax: int) -> list[Ter
             term = Term(-2, 2, -outer if product.plain == "B" else outer, inner)
         terms.append(term if product.plain == key[0] else term.transposed())
     return terms
-
-
-def _grams(lmax: int, lmax_phi: int, nthreads: int) -> Callable[..., NDArray[np.float64]]:
-    """As `grams.wigner_grams`, for weight functions of a spin S = s + t of L, 1 for lensing and 0 for scalar fields.
-
-    The projections are on d^L_{−S,−S′} and d^L_{S,−S′}, with the factors √(L(L+1)) of the spins that are 1. Ω is in no
-    sum with a scalar field.
-    """
-    theta, quadrature = gl_nodes(2 * lmax + lmax_phi)
-    correlations: dict[tuple, NDArray] = {}
-
-    def correlation(profile: NDArray, s: int, t: int) -> NDArray:
-        # d_{s,t} = d_{−t,−s} = (−1)^{s−t} d_{t,s} = (−1)^{s−t} d_{−s,−t}
-        sign = (-1) ** (s - t)
-        forms = {(-s, -t): sign, (t, s): sign, (-t, -s): 1, (s, t): 1}
-        first = min(forms)
-        name = (*first, profile.tobytes())
-        if name not in correlations:
-            correlations[name] = wigner_sum(profile, *first, theta, nthreads=nthreads)
-        return forms[first] * correlations[name]
-
-    def gram(first: list[Term], second: list[Term], w1: NDArray, w2: NDArray, parity: int) -> NDArray:
-        out = np.zeros((2, lmax_phi + 1))
-        if not first or not second:
-            return out
-        spin, other = first[0].s + first[0].t, second[0].s + second[0].t
-        same, flipped = np.zeros_like(theta), np.zeros_like(theta)
-        for p in first:
-            for q in second:
-                left, right = p.a * q.a * w1, p.b * q.b * w2
-                if left.any() and right.any():
-                    same += correlation(left, p.s, q.s) * correlation(right, p.t, q.t)
-                    flipped += correlation(left, -p.s, q.s) * correlation(right, -p.t, q.t)
-        even = 0.5 * wigner_project(same, -spin, -other, lmax_phi, theta, quadrature, nthreads=nthreads)
-        odd = 0.5 * parity * wigner_project(flipped, spin, -other, lmax_phi, theta, quadrature, nthreads=nthreads)
-        out[0] = even + odd
-        if spin == other == 1:
-            out[1] = even - odd
-        return out * spin_raised(lmax_phi, 0) ** (spin + other)
-
-    return gram

@@ -25,7 +25,7 @@ Spectra = dict[str, NDArray[np.float64]]
 
 @dataclass(frozen=True, eq=False)
 class Biases:
-    """Biases of the spectra of one map's estimates, (2, L_max+1) each, for φ and Ω, over the moment of the mask.
+    """N0 of the spectra of one map's estimates, (2, L_max+1) each, for φ and Ω, over the moment of the mask.
 
     Attributes
     ----------
@@ -34,16 +34,11 @@ class Biases:
         Its Monte-Carlo error; empty where it is analytic.
     n0_from : str
         Where N0 comes from, in words.
-    n1 : dict of key to array
-        Empty where it is not taken off.
-    n1_from : str
     """
 
     n0: Spectra
     n0_sigma: Spectra
     n0_from: str
-    n1: Spectra = field(default_factory=dict)
-    n1_from: str = ""
 
 
 def analytic_n0(setting: Setting, totals: Mapping[str, NDArray], *, nthreads: int = 0) -> NDArray[np.float64]:
@@ -155,8 +150,7 @@ class SimulatedPairs:
         Every leg, of data or simulation, is synthesised once for all of the pairs in its batch: a batch of n
         simulations costs n + 2 sets of syntheses and 2n of analyses, against n of both for n bare estimates.
         """
-        crossed = self._spectra([data])
-        return {key: realisation_dependent(crossed[0][key], self._simulated[key]) for key in self.setting.keys}
+        return self.rdn0_of_many([data])[0]
 
     def rdn0_of_many(self, data: list[Legs]) -> list[dict]:
         """The same for several maps, which share the syntheses of the simulations."""

@@ -15,6 +15,7 @@ from lensrec.sky.primary import draw_primary
 from lensrec.sphere.alm import alm_to_cl, resize_alm, scale_alm
 from lensrec.stages.setting import MV, Setting, noise_of, optics_of, setting_of, theory_of
 from lensrec.stages.simulate import draw_sky, lensed_alm
+from tests.validate.store import kept
 
 COUNT = 20
 LMAX_SKY, LMAX, L_MAX = 4500, 3000, 1500
@@ -92,18 +93,7 @@ def gaussian_sky(sim: int) -> dict[str, np.ndarray]:
 
 def collected(kind: Callable[[int], dict[str, np.ndarray]], folder: Path) -> dict[str, np.ndarray]:
     """Results of all skies of a kind, stacked; each is computed once and kept in `folder`, so a run can be resumed."""
-    folder.mkdir(parents=True, exist_ok=True)
-    results = []
-    for sim in range(COUNT):
-        file = folder / f"{kind.__name__}_{sim:04d}.npz"
-        if not file.is_file():
-            part = file.with_suffix(".part")
-            with part.open("wb") as stream:
-                np.savez(stream, **kind(sim))
-            part.replace(file)
-            print(f"{kind.__name__} {sim + 1}/{COUNT}", flush=True)
-        with np.load(file) as data:
-            results.append(dict(data))
+    results = [kept(folder, kind, sim) for sim in range(COUNT)]
     return {name: np.stack([one[name] for one in results]) for name in results[0]}
 
 
