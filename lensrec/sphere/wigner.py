@@ -130,7 +130,7 @@ def wigner_project(
     if lmax < max(order.m, order.spin):
         return np.zeros((*f.shape[:-1], lmax + 1))
     factor = order.sign * np.sqrt(16.0 * np.pi**3 / (2 * np.arange(lmax + 1) + 1))
-    factor[: max(order.m, order.spin)] = 0.0
+    lowest = max(order.m, order.spin)
 
     def one(row: NDArray) -> NDArray:
         legs = [row] if order.spin == 0 else [row, order.side * 1j * row]
@@ -138,6 +138,8 @@ def wigner_project(
         return ducc0.sht.leg2alm(leg=leg, theta=theta, **_transform(order, lmax))[0]
 
     projected = _map_rows(one, _pair_rows(f * np.asarray(weights, dtype=np.float64)), nthreads)
+    # ducc0 writes nothing below ℓ = m: what stands there is whatever the memory held, NaN at worst.
+    projected[:, :lowest] = 0.0
     return _unpair_rows(projected, f.shape[:-1]) * factor
 
 

@@ -3,6 +3,7 @@
 from itertools import product
 from math import factorial
 
+import ducc0
 import numpy as np
 import pytest
 
@@ -152,6 +153,23 @@ def test_short_spectra_give_zero():
     theta, weights = gl_nodes(10)
     assert np.all(wigner_sum(np.ones(3), 3, 1, theta) == 0.0)
     assert np.all(wigner_project(np.ones(len(theta)), -4, 2, 3, theta, weights) == 0.0)
+
+
+@pytest.mark.parametrize(("s", "t"), [(0, 1), (2, 0), (2, -2), (-1, 3)])
+def test_projection_is_zero_below_its_indices_whatever_memory_held(s, t, monkeypatch):
+    theta, weights = gl_nodes(20)
+    f = np.random.default_rng(5).standard_normal(len(theta))
+    expected = wigner_project(f, s, t, 8, theta, weights)
+    real = ducc0.sht.leg2alm
+
+    def into_used_memory(**kwargs):
+        return real(**kwargs, alm=np.full((1, 9), np.nan, dtype=np.complex128))
+
+    monkeypatch.setattr(ducc0.sht, "leg2alm", into_used_memory)
+    got = wigner_project(f, s, t, 8, theta, weights)
+    lowest = max(abs(s), abs(t))
+    assert np.all(got[:lowest] == 0.0)
+    np.testing.assert_array_equal(got, expected)
 
 
 def test_errors_name_the_cause():
