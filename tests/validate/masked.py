@@ -28,10 +28,10 @@ from lensrec.stages.setting import observed_totals, optics_of, theory_of
 from lensrec.stages.simulate import observe
 from tests.validate.store import kept
 
-COUNT = {"planck": 100}
+COUNT = {"planck": 100, "act": 100}
 """Skies of each experiment: to be raised, where there is time, without anything being made twice."""
-GAUSSIAN = {"planck": 60, "act": 24}
-PAIRS = {"planck": 8, "act": 4}
+GAUSSIAN = {"planck": 60, "act": 60}
+PAIRS = {"planck": 8, "act": 8}
 RDN0_SIMS, RDN0_SKIES, HALVES = 40, 10, 8
 EDGES = [2, 8, 20, 40, 70, 100, 140, 180, 230, 280, 340, 400, 470, 540, 620, 700, 800, 900, 1001]
 FIRST, LAST = 40, 1000
