@@ -22,7 +22,7 @@ from lensrec.stages.first_order import first_order
 from lensrec.stages.setting import Setting, setting_of, theory_of
 from tests.validate.checks import Check
 
-COUNT, SIMS, SPLITS, LMAX, L_MAX = 2, 8, 4, 1000, 400
+COUNT, SIMS, SPLITS, LMAX, L_MAX = 6, 8, 4, 1000, 400
 EDGES = [20, 60, 110, 160, 220, 290, 401]
 RECIPE = Recipe.model_validate(
     {
