@@ -59,8 +59,11 @@ class SimulatedResponse:
         """Standard error of `in_bands`, by leaving out one pair after the other; infinite for one pair."""
         if self.count < 2:
             return np.full(len(bands.centres), np.inf)
-        each = np.stack([self._without(n).in_bands(key, bands) for n in range(self.count)])
-        return np.sqrt((self.count - 1.0) * each.var(0))
+        return np.sqrt((self.count - 1.0) * self.leaving_one_out(key, bands).var(0))
+
+    def leaving_one_out(self, key: str, bands: Bands) -> NDArray[np.float64]:
+        """`in_bands` without each pair in turn, (count, nbins); (count − 1) times its covariance is that of all."""
+        return np.stack([self._without(n).in_bands(key, bands) for n in range(self.count)])
 
     def _without(self, number: int) -> "SimulatedResponse":
         cross = {key: np.delete(rows, number, axis=0) for key, rows in self.cross.items()}

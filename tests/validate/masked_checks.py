@@ -29,8 +29,11 @@ def unbiased(experiment: Experiment, skies: dict[str, np.ndarray]) -> Check:
         amplitude = ratio @ weight / weight.sum()
         a, a_error = amplitude.mean(), amplitude.std(ddof=1) / np.sqrt(len(ratio))
         # What all skies share: the response's Monte-Carlo error, and that of N0.
-        response = 2.0 * experiment.prepared.simulated_response.sigma(key, bands)[used]
+        simulated = experiment.prepared.simulated_response
+        response = 2.0 * simulated.sigma(key, bands)[used]
         bias = bin_spectrum(shared.n0_sigma[key][0], bands)[used] / truth[used]
+        by_pair = 2.0 * simulated.leaving_one_out(key, bands)[:, used] @ weight / weight.sum()
+        a_shared = np.hypot(np.sqrt((simulated.count - 1) * by_pair.var()), np.sqrt(weight**2 @ bias**2) / weight.sum())
         total = np.sqrt(error**2 + response**2 + bias**2)
         outside = int((np.abs(mean - 1) > np.maximum(0.01, 2 * total)).sum())
         chance = binom.sf(outside - 1, used.sum(), 0.05)
@@ -46,7 +49,8 @@ def unbiased(experiment: Experiment, skies: dict[str, np.ndarray]) -> Check:
         good = abs(a - 1) < max(0.01, 2 * a_error) and chance > 0.01 and abs(scatter - 1) < 0.1 + 2 * scatter_error
         passed &= bool(good and ks > 1e-3)
         lines.append(
-            f"{key}: amplitude {a:.4f} ± {a_error:.4f} of the truth; {outside} of {used.sum()} bands off by more than "
+            f"{key}: amplitude {a:.4f} ± {a_error:.4f} (scatter of the skies) ± {a_shared:.4f} (response and N0, which "
+            f"all skies share) of the truth; {outside} of {used.sum()} bands off by more than "
             "two errors of the mean and 1 %, where one in twenty is to be expected (so many or more by chance: "
             f"{chance:.2f}); "
             f"scatter {scatter:.3f} ± {scatter_error:.3f} of the analytic error; correlation of neighbouring bands "
