@@ -1,5 +1,6 @@
 """Prepare a run: what its maps share, read from the run where it is there, and left in it where it is not."""
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +18,12 @@ from lensrec.rundir import (
     write_response,
     write_table,
 )
-from lensrec.stages.filtering import filtering_of
+from lensrec.stages.filtering import Filtering
 from lensrec.stages.first_order import FirstOrder, first_order
-from lensrec.stages.masking import noise_pattern
 from lensrec.stages.placing import Quadratic
-from lensrec.stages.reconstruct import Preparation
+from lensrec.stages.reconstruct import Preparation, prepare
 from lensrec.stages.response import SimulatedResponse, gathered, response_sky
-from lensrec.stages.setting import Setting, setting_of, theory_of
+from lensrec.stages.setting import Setting, theory_of
 
 
 def prepare_run(
@@ -39,32 +39,58 @@ def prepare_run(
 
     Leaves response.ecsv, n1.ecsv and n1_matrices.fits, and response_sims/ in RUN/recon.
     """
-    recipe, nside = run.recipe, run.recipe.sky.nside
+    recipe = run.recipe
     theory = read_theory(run) if run.has(run.theory) else theory_of(recipe)
-    setting = setting_of(recipe, theory, nside, temperature_only=temperature_only, nthreads=nthreads)
+
+    def first(setting: Setting) -> FirstOrder:
+        return _first_order(run, setting, nthreads)
+
+    def respond(setting: Setting, filtering: Filtering) -> SimulatedResponse:
+        def one(number: int) -> dict[str, NDArray]:
+            return response_sky(
+                recipe,
+                theory,
+                setting,
+                recipe.sky.nside,
+                mask,
+                filtering,
+                number,
+                quadratic=quadratic,
+                nthreads=nthreads,
+            )
+
+        return _simulated_response(run, setting, one, progress)
+
+    prepared = prepare(
+        recipe,
+        recipe.sky.nside,
+        mask,
+        temperature_only=temperature_only,
+        theory=theory,
+        first=first,
+        respond=respond,
+        nthreads=nthreads,
+    )
+    setting = prepared.setting
     response, n0 = ({key: of[key][0] for key in setting.keys} for of in (setting.response, setting.n0))
     write_response(run, response, n0)
-    pattern = noise_pattern(recipe.instrument, nside, mask)
-    filtering = filtering_of(recipe, setting, nside, mask, pattern, nthreads=nthreads)
-    rec = recipe.reconstruction
-    first = None if rec.n1 == "none" else _first_order(run, setting, nthreads)
-    simulated: SimulatedResponse | None = None
-    if rec.mc_response != "none":
+    return prepared
 
-        def file(number: int) -> Path:
-            return run.path / "recon" / "response_sims" / f"{number:04d}.ecsv"
 
-        def one(number: int) -> None:
-            spectra = response_sky(
-                recipe, theory, setting, nside, mask, filtering, number, quadratic=quadratic, nthreads=nthreads
-            )
-            write_table(file(number), spectra, {}, "spectra of phi estimated and put in, from L = 0")
+def _simulated_response(
+    run: RunDir, setting: Setting, one: Callable[[int], Mapping[str, NDArray]], progress: Progress | None
+) -> SimulatedResponse:
+    """The response of simulations, of which each leaves its spectra in a file."""
 
-        numbers = range(rec.response_sims)
-        missing = [n for n in numbers if not run.has(file(n))]
-        run_tasks(one, missing, progress=progress, description="response")
-        simulated = gathered([read_table(file(n)) for n in numbers], setting)
-    return Preparation(setting, mask, pattern, filtering, first_order=first, simulated_response=simulated)
+    def file(number: int) -> Path:
+        return run.path / "recon" / "response_sims" / f"{number:04d}.ecsv"
+
+    def kept(number: int) -> None:
+        write_table(file(number), one(number), {}, "spectra of phi estimated and put in, from L = 0")
+
+    numbers = range(run.recipe.reconstruction.response_sims)
+    run_tasks(kept, [n for n in numbers if not run.has(file(n))], progress=progress, description="response")
+    return gathered([read_table(file(n)) for n in numbers], setting)
 
 
 def _first_order(run: RunDir, setting: Setting, nthreads: int) -> FirstOrder:

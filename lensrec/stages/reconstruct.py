@@ -1,6 +1,7 @@
 """Reconstruct: from maps to φ̂, κ̂ and band powers of C_L^φφ."""
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -142,6 +143,7 @@ class Preparation:
 
     Attributes
     ----------
+    theory : TheorySpectra
     setting : Setting
     mask, pattern : array (npix,) or None
         Weights, and the rms of the noise in each pixel over that of the map.
@@ -154,6 +156,7 @@ class Preparation:
     simulated_response : SimulatedResponse or None
     """
 
+    theory: TheorySpectra
     setting: Setting
     mask: NDArray | None
     pattern: NDArray | None
@@ -272,9 +275,18 @@ def prepare(
     *,
     temperature_only: bool = False,
     theory: TheorySpectra | None = None,
+    first: Callable[[Setting], FirstOrder] | None = None,
+    respond: Callable[[Setting, Filtering], SimulatedResponse] | None = None,
     nthreads: int = 0,
 ) -> Preparation:
     """Setting, filters, N1 and simulated response of a recipe, for maps of one nside and mask.
+
+    Parameters
+    ----------
+    theory : TheorySpectra, optional
+        Of the recipe, where it has been made before.
+    first, respond : functions, optional
+        Make N1 and the simulated response, where they are kept somewhere; they are asked if the recipe wants these.
 
     Raises
     ------
@@ -286,11 +298,14 @@ def prepare(
     setting = setting_of(recipe, theory, nside, temperature_only=temperature_only, nthreads=nthreads)
     pattern = noise_pattern(recipe.instrument, nside, mask)
     filtering = filtering_of(recipe, setting, nside, mask, pattern, nthreads=nthreads)
-    first = None if rec.n1 == "none" else _first_order_of(recipe, setting, nside, nthreads)
-    response = None
-    if rec.mc_response != "none":
+    n1 = response = None
+    if rec.n1 != "none":
+        n1 = first(setting) if first else _first_order_of(recipe, setting, nside, nthreads)
+    if rec.mc_response != "none" and respond:
+        response = respond(setting, filtering)
+    elif rec.mc_response != "none":
         response = simulated_response(recipe, theory, setting, nside, mask, filtering, nthreads=nthreads)
-    return Preparation(setting, mask, pattern, filtering, first_order=first, simulated_response=response)
+    return Preparation(theory, setting, mask, pattern, filtering, first_order=n1, simulated_response=response)
 
 
 _KNOWN: dict[tuple[str, int, bool], FirstOrder] = {}
@@ -320,7 +335,7 @@ def _gaussian_skies(
     below it, too: their band limit is that of the data, not of the filters.
     """
     reach = recipe.sky.lmax_data
-    optics, theory = optics_of(recipe.instrument, nside, reach), theory_of(recipe)
+    optics, theory = optics_of(recipe.instrument, nside, reach), prepared.theory
     # No iterations: they do not converge where pixels are coarse, and a spectrum needs none.
     precision = recipe.reconstruction.precision
     alm = deconvolved(map_to_alm(maps, nside, reach, precision=precision, iterations=0, nthreads=nthreads), optics)

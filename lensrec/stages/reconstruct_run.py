@@ -18,7 +18,6 @@ from lensrec.rundir import (
     RunDir,
     create_run,
     read_table,
-    read_theory,
     record_backend,
     write_json,
     write_table,
@@ -33,7 +32,6 @@ from lensrec.stages.placing import Quadratic, estimation_backend, quadratic_on
 from lensrec.stages.prepare_run import prepare_run
 from lensrec.stages.reconstruct import Preparation, Reconstruction, reconstruct
 from lensrec.stages.setting import observed_totals, optics_of, theory_of
-from lensrec.theory.spectra import TheorySpectra
 
 log = logging.getLogger(__name__)
 
@@ -251,7 +249,7 @@ def _prepare(run: RunDir, progress: Progress | None, quadratic: Quadratic, nthre
     )
     if not recipe.reconstruction.mean_field_sims:
         return prepared
-    theory, reach = _theory(run), recipe.sky.lmax_data
+    theory, reach = prepared.theory, recipe.sky.lmax_data
     optics = optics_of(recipe.instrument, nside, reach)
     totals = observed_totals(recipe, theory, nside, reach)
     signal = {key: theory.lensed[key][: reach + 1] for key in totals}
@@ -273,7 +271,3 @@ def _prepare(run: RunDir, progress: Progress | None, quadratic: Quadratic, nthre
         prepared.setting, results.legs, results.count, recipe.reconstruction.L_max, progress, nthreads
     )
     return replace(prepared, gaussian=results, pairs=pairs)
-
-
-def _theory(run: RunDir) -> TheorySpectra:
-    return read_theory(run) if run.has(run.theory) else theory_of(run.recipe)

@@ -48,7 +48,7 @@ def test_a_map_s_own_power_is_followed_beyond_what_is_read() -> None:
     """Twice the map, four times the power, at 130 ≤ ℓ ≤ 170 as below: exactly, since the ratio scales the model."""
     theory, mask = theory_of(RECIPE), mask_of(RECIPE.mask, 64)
     prepared = Preparation(
-        setting_of(RECIPE, theory, 64, temperature_only=True), mask, None, lambda maps: Legs({"T": maps}, {})
+        theory, setting_of(RECIPE, theory, 64, temperature_only=True), mask, None, lambda maps: Legs({"T": maps}, {})
     )
     maps = simulate(RECIPE, 0).data
     once, twice = (_gaussian_skies(scale * maps, RECIPE, prepared, 64, 0).totals["TT"] for scale in (1.0, 2.0))
