@@ -15,21 +15,20 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
-    ValidationError,
     model_validator,
 )
 
-from lensrec.notation import ARCMIN, parse_angle, parse_noise, write_yaml
-from lensrec.recipe_checks import explain, invertible_lmax, problems
+from lensrec.notation import ARCMIN, write_yaml
+from lensrec.recipe_checks import invertible_lmax, problems
 from lensrec.recipe_files import SCANS, RecipeError, beside, find_recipe, override, put, read_recipe
+from lensrec.recipe_section import DERIVED, Arcmin, Degrees, Noise, Precision, Section
+from lensrec.recipe_split import Bandpowers, Split
 
 
 class Estimator(StrEnum):
@@ -51,52 +50,15 @@ class Estimator(StrEnum):
         return member
 
 
-def _parse_degrees(value: Any) -> float:
-    return parse_angle(value, "deg")
-
-
 def _parse_estimators(value: Any) -> Any:
     return [v.strip() for v in value.split(",")] if isinstance(value, str) else value
-
-
-Arcmin = Annotated[NonNegativeFloat, BeforeValidator(parse_angle)]
-Degrees = Annotated[NonNegativeFloat, BeforeValidator(_parse_degrees)]
-Noise = Annotated[NonNegativeFloat, BeforeValidator(parse_noise)]
-Precision = Literal["double", "single"]
-# A key declared `DERIVED` is never None once a recipe stands: it is filled in from the keys beside it.
-DERIVED: Any = Field(default=None)
 
 
 # Lensing makes B modes from E modes of far smaller scales: with this margin no more than 1 % of C^BB is missing.
 LENSING_MARGIN = 1500
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _null_is_default(cls, data: Any) -> Any:
-        if not isinstance(data, Mapping):
-            return data
-        fields = cls.model_fields
-        return {k: v for k, v in data.items() if v is not None or k not in fields or fields[k].default is not None}
-
-    @classmethod
-    def model_validate(cls, obj: Any, **options: Any) -> Self:
-        """Check a dictionary; raises RecipeError with a line for each wrong key."""
-        try:
-            return super().model_validate(obj, **options)
-        except ValidationError as err:
-            raise RecipeError("\n".join(explain(err, cls))) from None
-
-    def _fill(self, **values: Any) -> None:
-        for key, value in values.items():
-            if getattr(self, key) is None:
-                self.__dict__[key] = value
-
-
-class Cosmology(_Section):
+class Cosmology(Section):
     """Parameters by CAMB's names; the defaults are Planck 2018 TT,TE,EE+lowE+lensing (1807.06209, Table 2)."""
 
     H0: PositiveFloat = 67.36
@@ -114,7 +76,7 @@ class Cosmology(_Section):
         return {k: v for k, v in self.model_dump().items() if k != "lens_potential_accuracy"}
 
 
-class Sky(_Section):
+class Sky(Section):
     """The simulated sky: its pixels, band limits, random numbers and lensing amplitudes."""
 
     nside: Annotated[int, Field(ge=1, le=8192)] = 512
@@ -138,7 +100,7 @@ class Sky(_Section):
         return self
 
 
-class Instrument(_Section):
+class Instrument(Section):
     """Beam and noise; N_ℓ = w² [1 + (ℓ/ℓ_knee)^slope], with a negative slope, white where ℓ_knee is null.
 
     Where `hits` says how long each part of the sky was looked at, noise is modulated by hits^−½, and its levels are the
@@ -181,7 +143,7 @@ class Instrument(_Section):
         return self.noise_p * ARCMIN
 
 
-class Mask(_Section):
+class Mask(Section):
     """Which part of the sky is seen: a map of weights, a cut in galactic latitude, or both; else all of it."""
 
     file: Path | None = None
@@ -200,7 +162,7 @@ class Mask(_Section):
         return self.apodisation * 60.0 * ARCMIN
 
 
-class Reconstruction(_Section):
+class Reconstruction(Section):
     """Estimators, the CMB multipoles they read, and the lensing multipoles L they return."""
 
     estimators: Annotated[tuple[Estimator, ...], BeforeValidator(_parse_estimators), Field(min_length=1)] = DERIVED
@@ -236,7 +198,7 @@ class Reconstruction(_Section):
         return out
 
 
-class Compute(_Section):
+class Compute(Section):
     """Where the work is done; results agree to sky.epsilon, whichever it is."""
 
     backend: Literal["auto", "numpy", "cupy"] = "auto"  # auto: a CUDA device if there is one that has the memory
@@ -247,7 +209,7 @@ def _even_edges(low: int, high: int, n_bins: int) -> tuple[int, ...]:
     return tuple(round((a + (b - a) * i / n_bins) ** 2) for i in range(n_bins + 1))
 
 
-class Recipe(_Section):
+class Recipe(Section):
     """One run: cosmology, sky, instrument, mask and reconstruction, checked against each other.
 
     Read-only. `load` reads a file, `model_validate` a dictionary; both raise RecipeError.
@@ -260,11 +222,15 @@ class Recipe(_Section):
     instrument: Instrument = Instrument()
     mask: Mask = Mask()
     reconstruction: Reconstruction = Field(default_factory=Reconstruction)
+    bandpowers: Bandpowers = Field(default_factory=Bandpowers)
+    split: Split = Field(default_factory=Split)
     compute: Compute = Compute()
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
         self.__dict__["reconstruction"] = self.reconstruction.completed(self.sky)
+        self.__dict__["bandpowers"] = self.bandpowers.completed(self)
+        self.__dict__["split"] = self.split.completed(self)
         lines = list(problems(self))
         if lines:
             raise ValueError("\n".join(lines))
@@ -337,13 +303,17 @@ class Recipe(_Section):
         ]
 
 
-class PipelineRecipe(_Section):
+class PipelineRecipe(Section):
     """A whole run: which recipe, with what changed, and the stages to go through, in order."""
 
     name: str = "unnamed"
     description: str = ""
     recipe: str
-    stages: tuple[Literal["simulate", "reconstruct", "view"], ...] = ("simulate", "reconstruct", "view")
+    stages: tuple[Literal["simulate", "reconstruct", "bandpowers", "split", "view"], ...] = (
+        "simulate",
+        "reconstruct",
+        "view",
+    )
     changes: dict[str, Any] = Field(default={}, alias="set")
 
     @classmethod

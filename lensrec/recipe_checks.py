@@ -25,14 +25,13 @@ def invertible_lmax(nside: int) -> int:
 
 def problems(recipe: "Recipe") -> Iterator[str]:
     """Lines on values that are each allowed, but not beside each other."""
-    yield from _sky(recipe.sky)
-    yield from _instrument(recipe.instrument)
+    lines = [*_sky(recipe.sky), *_instrument(recipe.instrument)]
     if (recipe.mask.galactic_cut or 0.0) >= 90.0:
-        yield f"mask.galactic_cut: {recipe.mask.galactic_cut:g} deg leaves no sky; below 90 deg"
-    yield from _multipoles(recipe.reconstruction, recipe.sky)
-    yield from _lensing_range(recipe.reconstruction)
-    yield from _mean_field(recipe.reconstruction)
-    yield from _estimators(recipe.reconstruction, recipe.sky)
+        lines.append(f"mask.galactic_cut: {recipe.mask.galactic_cut:g} deg leaves no sky; below 90 deg")
+    lines += [*_multipoles(recipe.reconstruction, recipe.sky), *_lensing_range(recipe.reconstruction)]
+    lines += [*_mean_field(recipe.reconstruction), *_estimators(recipe.reconstruction, recipe.sky)]
+    # Defaults of band powers follow the maps and the estimators: what is wrong with those is said once.
+    yield from lines or _bandpowers(recipe)
 
 
 def explain(error: "ValidationError", model: "type[BaseModel]") -> list[str]:
@@ -200,3 +199,21 @@ def _estimators(rec: "Reconstruction", sky: "Sky") -> Iterator[str]:
     need = [n for n in names if n not in ("TT", "TTH")]
     if need and not sky.polarisation:
         yield f"reconstruction.estimators: {', '.join(need)} need polarisation; TT alone, or sky.polarisation=true"
+
+
+def _bandpowers(recipe: "Recipe") -> Iterator[str]:
+    asked, names = recipe.bandpowers, [str(e) for e in recipe.reconstruction.estimators]
+    top = min(recipe.sky.lmax_data, invertible_lmax(recipe.sky.nside))
+    if asked.lmax > top:
+        yield f"bandpowers.lmax: {asked.lmax} is more than the data's pixels and band limit can carry; at most {top}"
+    if asked.lmin + asked.width > asked.lmax + 1:
+        yield (
+            f"bandpowers.lmin: {asked.lmin} leaves no band of {asked.width} multipoles below lmax = {asked.lmax}; "
+            "lower lmin or width"
+        )
+    if asked.estimator not in names:
+        yield f"bandpowers.estimator: {asked.estimator} is not reconstructed; one of {', '.join(names)}"
+    if need := [key for key in asked.spectra if key != "TT" and not recipe.sky.polarisation]:
+        yield f"bandpowers.spectra: {', '.join(need)} need polarisation; TT alone, or sky.polarisation=true"
+    if recipe.split.L_min > recipe.split.L_max:
+        yield f"split.L_min: {recipe.split.L_min} is above L_max = {recipe.split.L_max}; at most that"

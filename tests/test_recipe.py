@@ -206,7 +206,8 @@ MISTAKES = [
     (
         {"quux": 8},
         "quux",
-        "unknown key; there are name, description, cosmology, sky, instrument, mask, reconstruction, compute",
+        "unknown key; there are name, description, cosmology, sky, instrument, mask, reconstruction, bandpowers, "
+        "split, compute",
     ),
     (
         {"mask": {"quux": 8}},
@@ -319,6 +320,22 @@ MISTAKES = [
         "reconstruction.bin_edges",
         "2 to 2000 leave the range of L; from 2 to 1025",
     ),
+    (
+        {"bandpowers": {"lmax": 1025}},
+        "bandpowers.lmax",
+        "1025 is more than the data's pixels and band limit can carry; at most 1024",
+    ),
+    (
+        {"bandpowers": {"lmin": 1000}},
+        "bandpowers.lmin",
+        "1000 leaves no band of 30 multipoles below lmax = 1024; lower lmin or width",
+    ),
+    (
+        {"bandpowers": {"estimator": "GMV"}},
+        "bandpowers.estimator",
+        "GMV is not reconstructed; one of TT, EE, TE, TB, EB, MV",
+    ),
+    ({"split": {"L_min": 2000}}, "split.L_min", "2000 is above L_max = 1000; at most that"),
     ({"mask": {"galactic_cut": "90 deg"}}, "mask.galactic_cut", "90 deg leaves no sky; below 90 deg"),
     ({"sky": 512}, "sky", "512 stands where keys and values should; e.g. 'nside: 512'"),
     ([], "recipe", "[] stands where keys and values should; e.g. 'nside: 512'"),

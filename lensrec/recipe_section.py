@@ -1,0 +1,47 @@
+"""A section of a recipe: its keys are checked, and what is left out or null is filled in."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, NonNegativeFloat, ValidationError, model_validator
+
+from lensrec.notation import parse_angle, parse_noise
+from lensrec.recipe_checks import explain
+from lensrec.recipe_files import RecipeError
+
+
+def _parse_degrees(value: Any) -> float:
+    return parse_angle(value, "deg")
+
+
+Arcmin = Annotated[NonNegativeFloat, BeforeValidator(parse_angle)]
+Degrees = Annotated[NonNegativeFloat, BeforeValidator(_parse_degrees)]
+Noise = Annotated[NonNegativeFloat, BeforeValidator(parse_noise)]
+Precision = Literal["double", "single"]
+# A key declared `DERIVED` is never None once a recipe stands: it is filled in from the keys beside it.
+DERIVED: Any = Field(default=None)
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_default(cls, data: Any) -> Any:
+        if not isinstance(data, Mapping):
+            return data
+        fields = cls.model_fields
+        return {k: v for k, v in data.items() if v is not None or k not in fields or fields[k].default is not None}
+
+    @classmethod
+    def model_validate(cls, obj: Any, **options: Any) -> Self:
+        """Check a dictionary; raises RecipeError with a line for each wrong key."""
+        try:
+            return super().model_validate(obj, **options)
+        except ValidationError as err:
+            raise RecipeError("\n".join(explain(err, cls))) from None
+
+    def _fill(self, **values: Any) -> None:
+        for key, value in values.items():
+            if getattr(self, key) is None:
+                self.__dict__[key] = value

@@ -1,0 +1,53 @@
+"""What a recipe says of band powers and of the split: sections of their own, for runs that only go on to them."""
+
+from typing import TYPE_CHECKING, Annotated, Literal, Self
+
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+
+from lensrec.recipe_section import DERIVED, Section
+
+if TYPE_CHECKING:
+    from lensrec.recipe import Recipe
+
+
+class Bandpowers(Section):
+    """Band powers of T, E (and B), and the covariance of these and of those of φ̂."""
+
+    lmin: Annotated[int, Field(ge=2)] = DERIVED  # of the first band; 30, at most a tenth of lmax
+    lmax: Annotated[int, Field(ge=2)] = DERIVED  # that no band passes; the larger of reconstruction.lmax_t and lmax_p
+    width: PositiveInt = DERIVED  # multipoles in a band; 30, less where lmax is low
+    spectra: Annotated[tuple[Literal["TT", "TE", "EE", "BB"], ...], Field(min_length=1)] = DERIVED  # all but BB
+    estimator: str = DERIVED  # whose φ̂ is joined to them; MV, or the first of reconstruction.estimators
+    covariance: Literal["analytic", "simulations"] = "analytic"  # simulations: shrunk towards the analytic one
+
+    def completed(self, recipe: "Recipe") -> Self:
+        """A copy in which what was left out is filled in."""
+        out, rec = self.model_copy(), recipe.reconstruction
+        names = [str(name) for name in rec.estimators]
+        usual = ("TT", "TE", "EE") if recipe.sky.polarisation else ("TT",)
+        out._fill(lmax=max(rec.lmax_t, rec.lmax_p), spectra=usual, estimator="MV" if "MV" in names else names[0])
+        out._fill(lmin=max(2, min(30, out.lmax // 10)), width=max(1, min(30, out.lmax // 10)))
+        return out
+
+    @property
+    def edges(self) -> list[int]:
+        """Band i holds edge_i ≤ ℓ < edge_(i+1)."""
+        return list(range(self.lmin, self.lmax + 2, self.width))
+
+
+class Split(Section):
+    """What is free beside the two amplitudes, and the priors on it."""
+
+    cosmology: Literal["free", "fixed"] = "free"  # the six of ΛCDM, by the data; or held at the recipe's
+    tau: NonNegativeFloat = DERIVED  # centre of its prior; that of the recipe's cosmology
+    tau_sigma: PositiveFloat = 0.0073  # of Planck 2018 (1807.06209): the lowest E modes, which are not among the data
+    calibration: NonNegativeFloat = 0.0025  # standard deviation of the calibration of T; 0 holds it at 1
+    polarisation: NonNegativeFloat = 0.005  # likewise of the polarisation efficiency
+    L_min: PositiveInt = 40  # of the bands of φ̂ that are fitted
+    L_max: PositiveInt = 1000
+
+    def completed(self, recipe: "Recipe") -> Self:
+        """A copy in which what was left out is filled in."""
+        out = self.model_copy()
+        out._fill(tau=recipe.cosmology.tau)
+        return out
