@@ -1,0 +1,354 @@
+"""What the split of A_L into A_L^TTTEEE and A_L^φφ looks like: contours, the smoothing of the peaks, and a table."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from lensrec.view.bandpowers import SETS, checked, scaled_power
+from lensrec.view.figure import drawing, new_figure, tick_marks
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+SMOOTHING, LENSING = "A_L_TTTEEE", "A_L_phiphi"
+"""Names of the two amplitudes among samples and in split.json."""
+
+LABELS: Mapping[str, str] = {
+    SMOOTHING: r"$A_L^{TTTEEE}$",
+    LENSING: r"$A_L^{\phi\phi}$",
+    "H0": r"$H_0$",
+    "ombh2": r"$\Omega_b h^2$",
+    "omch2": r"$\Omega_c h^2$",
+    "ns": r"$n_s$",
+    "logA": r"$\ln(10^{10}A_s)$",
+    "As": r"$A_s$",
+    "tau": r"$\tau$",
+    "cosmomc_theta": r"$\theta_{\rm MC}$",
+    "theta_star": r"$\theta_*$",
+    "mnu": r"$\Sigma m_\nu$",
+    "omegam": r"$\Omega_m$",
+    "sigma8": r"$\sigma_8$",
+}
+
+Samples = Mapping[str, ArrayLike]
+
+
+def corner_figure(
+    sets: Mapping[str, Samples],
+    *,
+    parameters: Sequence[str] | None = None,
+    weights: Mapping[str, ArrayLike] | None = None,
+    title: str = "",
+) -> "Figure":
+    """68 and 95 % contours of every pair of parameters, and the distribution of each, smoothed by GetDist.
+
+    Where both amplitudes meet, the line A_L^TTTEEE = A_L^φφ is drawn.
+
+    Parameters
+    ----------
+    sets : mapping of label to mapping of parameter to array (n,)
+        Samples.
+    parameters : sequence of str, optional
+        Which ones, from left to right; those of the first set if not given.
+    weights : mapping of label to array (n,), optional
+    title : str
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    ValueError
+        If there are no samples, a parameter is missing, or lengths differ.
+    """
+    if not sets:
+        raise ValueError("contours need the samples of one set at least")
+    names = list(next(iter(sets.values()))) if parameters is None else list(parameters)
+    chains = {label: _chain(label, samples, names, (weights or {}).get(label)) for label, samples in sets.items()}
+    count = len(names)
+    with drawing():
+        size = float(np.clip(1.75 * count, 4.5, 9.0))
+        figure = new_figure(size, size)
+        figure.set_layout_engine("none")  # arranged around their labels, panels would differ in size
+        frame = {"left": 0.1, "bottom": 0.1, "right": 0.99, "top": 0.99, "wspace": 0.07, "hspace": 0.07}
+        panels = figure.subplots(count, count, squeeze=False, gridspec_kw=frame)
+        limits = {name: _limits([chain.get1DDensity(name) for chain in chains.values()]) for name in names}
+        for row, y in enumerate(names):
+            for column, x in enumerate(names):
+                axes = panels[row, column]
+                if column > row:
+                    axes.set_axis_off()
+                    continue
+                if column == row:
+                    for number, chain in enumerate(chains.values()):
+                        density = chain.get1DDensity(x)
+                        axes.plot(density.x, density.P / density.P.max(), color=SETS[number % len(SETS)][0])
+                    axes.set_ylim(0.0, 1.08)
+                    axes.set_yticks([])
+                else:
+                    for number, chain in enumerate(chains.values()):
+                        _contours(axes, chain, x, y, SETS[number % len(SETS)][0])
+                    axes.set_ylim(*limits[y])
+                    _mark_unity(axes, x, y)
+                axes.set_xlim(*limits[x])
+                _corner_ticks(axes, x, y, bottom=row == count - 1, left=column == 0 and row > 0, small=count > 4)
+        handles = _handles(list(chains), line={SMOOTHING, LENSING} <= set(names))
+        figure.legend(handles=handles, title=title or None, loc="upper right", bbox_to_anchor=(0.99, 0.98))
+    return figure
+
+
+def amplitudes_figure(
+    sets: Mapping[str, Samples],
+    *,
+    weights: Mapping[str, ArrayLike] | None = None,
+    title: str = "",
+) -> "Figure":
+    """Contours of A_L^TTTEEE and A_L^φφ alone, with the line on which they agree and the point where both are 1.
+
+    Parameters
+    ----------
+    sets : mapping of label to mapping with "A_L_TTTEEE" and "A_L_phiphi", arrays (n,)
+    weights : mapping of label to array (n,), optional
+    title : str
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    ValueError
+        If there are no samples, an amplitude is missing, or lengths differ.
+    """
+    if not sets:
+        raise ValueError("contours need the samples of one set at least")
+    pair = [SMOOTHING, LENSING]
+    chains = {label: _chain(label, samples, pair, (weights or {}).get(label)) for label, samples in sets.items()}
+    with drawing():
+        figure = new_figure(5.4, 7.2)
+        axes = figure.subplots()
+        spans = [_limits([chain.get1DDensity(name) for chain in chains.values()], include=1.0) for name in pair]
+        for number, chain in enumerate(chains.values()):
+            _contours(axes, chain, SMOOTHING, LENSING, SETS[number % len(SETS)][0])
+        axes.set_xlim(*spans[0])
+        axes.set_ylim(*spans[1])
+        _mark_unity(axes, SMOOTHING, LENSING)
+        axes.plot([1.0], [1.0], marker="*", markersize=13, color="black", linestyle="none", zorder=5)
+        axes.set_xlabel(f"{LABELS[SMOOTHING]}   (smoothing of the peaks)", fontsize=13)
+        axes.set_ylabel(f"{LABELS[LENSING]}   (reconstruction)", fontsize=13)
+        tick_marks(axes)
+        axes.grid(visible=False)
+        handles = _handles(list(chains), line=True, unity=True)
+        columns = 2 if len(handles) == 4 else min(len(handles), 3)
+        figure.legend(handles=handles, title=title or None, loc="outside upper center", ncols=columns)
+    return figure
+
+
+def smoothing_figure(
+    points: Mapping[str, Mapping[str, ArrayLike]],
+    templates: Mapping[str, Mapping[str, NDArray]],
+    *,
+    step: int = 60,
+    title: str = "",
+) -> "Figure":
+    """Residuals of TT, TE and EE about the best fit of ΛCDM, in wide bins, and what more lensing would do to them.
+
+    Points of one bin are averaged by w_i = 1/σ_i²; their error is [wᵀ C w]^½/Σw with the covariance C if it is given.
+
+    Parameters
+    ----------
+    points : mapping of "TT", "TE" or "EE" to mapping of arrays (n,)
+        "ell"; "residual", D_ℓ minus that of the best fit, in µK²; "sigma", or "covariance" (n, n).
+    templates : mapping of label to mapping of key to array (lmax+1,)
+        Raw ΔC_ℓ in µK² from ℓ = 0, e.g. {"A_L = 1.18": C_ℓ(A_L = 1.18) − C_ℓ(A_L = 1)}.
+    step : int
+        Multipoles in a bin.
+    title : str
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    ValueError
+        If there are no points, or arrays that differ in length.
+    """
+    if not points:
+        raise ValueError("a picture of residuals needs those of one spectrum at least")
+    with drawing():
+        figure = new_figure(0.9 + 2.1 * len(points))
+        panels = figure.subplots(len(points), 1, sharex=True, squeeze=False)[:, 0]
+        low, high = np.inf, 0.0
+        for axes, (key, given) in zip(panels, points.items(), strict=True):
+            ell, residual, sigma = rebinned(key, given, step)
+            tops = []
+            for number, (label, spectra) in enumerate(templates.items()):
+                if key in spectra:
+                    power = scaled_power(spectra[key])[2:]
+                    axes.plot(np.arange(2, len(power) + 2), power, color=SETS[1 + number][0], label=label, zorder=2.5)
+                    tops.append(float(np.abs(power[: int(ell.max())]).max()))
+            axes.axhline(0.0, color="0.25", linewidth=1.0)
+            style: Any = {"fmt": "o", "color": SETS[0][0], "markersize": 4.0, "elinewidth": 1.1, "zorder": 3}
+            # the points that tell most of smoothing fill the panel; the noisiest are faint and run out of it
+            half = 1.2 * max(float(np.percentile(np.abs(residual) + sigma, 55)), *(1.6 * top for top in tops), 1e-12)
+            noisy = sigma > half
+            name = rf"residual, bins of $\Delta\ell$ = {step}"
+            axes.errorbar(ell[~noisy], residual[~noisy], sigma[~noisy], label=name, **style)
+            axes.errorbar(ell[noisy], residual[noisy], sigma[noisy], alpha=0.3, **style)
+            axes.set_ylim(-half, half)
+            axes.set_ylabel(rf"$\Delta D_\ell^{{{key}}}\;[\mathrm{{µK}}^2]$")
+            tick_marks(axes)
+            low, high = min(low, float(ell.min())), max(high, float(ell.max()))
+        panels[-1].set_xlim(max(low - step, 0), high + step)
+        panels[-1].set_xlabel(r"multipole $\ell$")
+        handles, labels = panels[0].get_legend_handles_labels()
+        legend = figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
+        if title:
+            legend.set_title(title)
+            legend.get_title().set_fontsize(12)
+    return figure
+
+
+def rebinned(
+    key: str, given: Mapping[str, ArrayLike], step: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Mean multipoles, residuals and errors of bins of `step` multipoles, as `smoothing_figure` draws them."""
+    covariance = given.get("covariance")
+    values = checked(key, {name: value for name, value in given.items() if name != "covariance"}, ("ell", "residual"))
+    n = len(values["ell"])
+    if covariance is None:
+        if "sigma" not in values:
+            raise ValueError(f"the points of {key} lack sigma or a covariance")
+        covariance = np.diag(values["sigma"] ** 2)
+    covariance = np.asarray(covariance, dtype=np.float64)
+    if covariance.shape != (n, n):
+        raise ValueError(f"{n} points of {key}, but a covariance of shape {covariance.shape}")
+    band = np.floor(values["ell"] / step).astype(np.int64)
+    weight = (band == np.unique(band)[:, None]) / np.diag(covariance)
+    weight /= weight.sum(axis=1, keepdims=True)
+    sigma = np.sqrt(np.einsum("bi,ij,bj->b", weight, covariance, weight))
+    return weight @ values["ell"], weight @ values["residual"], sigma
+
+
+def split_table(summary: Mapping[str, Any]) -> str:
+    """The result of a split for the terminal.
+
+    Parameters
+    ----------
+    summary : mapping
+        As in split.json: "A_L_TTTEEE", "A_L_phiphi" and "delta", each {"mean", "sigma"}; "correlation",
+        "delta_n_sigma"; where there are, "pte" of the difference, "chi2" and "ndof" of all, and "blocks", a mapping of
+        name to {"chi2", "ndof"}.
+
+    Returns
+    -------
+    str
+        Lines without colour, the last without an end.
+    """
+    from scipy.stats import chi2 as chi2_distribution
+
+    rows = [
+        ("A_L^TTTEEE", _measured(summary[SMOOTHING])),
+        ("A_L^φφ", _measured(summary[LENSING])),
+        ("correlation", f"{summary['correlation']:+7.3f}"),
+        ("Δ = A_L^TTTEEE − A_L^φφ", f"{_measured(summary['delta'])}   {summary['delta_n_sigma']:+.2f} σ"),
+    ]
+    if "pte" in summary:
+        rows.append(("PTE of A_L^TTTEEE = A_L^φφ", f"{summary['pte']:7.3f}"))
+    blocks = {str(name): block for name, block in summary.get("blocks", {}).items()}
+    if "chi2" in summary and "ndof" in summary:
+        blocks["all"] = {"chi2": summary["chi2"], "ndof": summary["ndof"]}
+    width = max(len(name) for name, _ in rows) + 2
+    lines = [f"{name:<{width}}{value}" for name, value in rows]
+    if blocks:
+        lines += ["", f"{'':<{width}}{'χ²':>9}  {'ndof':>5}  {'PTE':>6}"]
+        for name, block in blocks.items():
+            pte = float(chi2_distribution.sf(block["chi2"], block["ndof"])) if block["ndof"] > 0 else np.nan
+            shown = f"{pte:6.3f}" if np.isfinite(pte) else f"{'–':>6}"
+            lines.append(f"{name.replace('PP', 'φφ'):<{width}}{block['chi2']:9.1f}  {block['ndof']:5.0f}  {shown}")
+    return "\n".join(lines)
+
+
+def _measured(value: Mapping[str, float]) -> str:
+    return f"{value['mean']:+7.3f} ± {value['sigma']:.3f}"
+
+
+def _chain(label: str, samples: Samples, names: Sequence[str], weights: ArrayLike | None) -> Any:
+    from getdist import MCSamples, chains
+
+    arrays = checked(label, {name: samples[name] for name in names if name in samples}, names)
+    table = np.column_stack([arrays[name] for name in names])
+    weight = None if weights is None else np.asarray(weights, dtype=np.float64)
+    if weight is not None and weight.shape != (len(table),):
+        raise ValueError(f"{len(table)} samples of {label}, but weights of shape {weight.shape}")
+    talkative = chains.print_load_details
+    chains.print_load_details = False
+    try:
+        return MCSamples(samples=table, weights=weight, names=list(names), settings={"ignore_rows": 0})
+    finally:
+        chains.print_load_details = talkative
+
+
+def _limits(densities: Sequence[Any], include: float | None = None) -> tuple[float, float]:
+    """Where any of the distributions is above a thousandth of its peak, and a value besides."""
+    inside = [density.x[1e-3 * density.P.max() < density.P] for density in densities]
+    low, high = min(float(x.min()) for x in inside), max(float(x.max()) for x in inside)
+    if include is not None:
+        low, high = min(low, include - 0.05 * (high - low)), max(high, include + 0.05 * (high - low))
+    return low, high
+
+
+def _contours(axes: "Axes", chain: Any, x: str, y: str, colour: str) -> None:
+    density = chain.get2DDensityGridData(x, y, num_plot_contours=2)
+    inner, outer = sorted(density.contours, reverse=True)
+    top = float(density.P.max()) * 1.01
+    axes.contourf(density.x, density.y, density.P, [outer, inner], colors=[colour], alpha=0.3)
+    axes.contourf(density.x, density.y, density.P, [inner, top], colors=[colour], alpha=0.7)
+    axes.contour(density.x, density.y, density.P, [outer, inner], colors=[colour], linewidths=1.0)
+
+
+def _mark_unity(axes: "Axes", x: str, y: str) -> None:
+    """Faint lines where an amplitude is 1, and the line of equal amplitudes where both meet."""
+    if x in (SMOOTHING, LENSING):
+        axes.axvline(1.0, color="0.6", linewidth=0.8, linestyle=":", zorder=0.5)
+    if y in (SMOOTHING, LENSING):
+        axes.axhline(1.0, color="0.6", linewidth=0.8, linestyle=":", zorder=0.5)
+    if {x, y} == {SMOOTHING, LENSING}:
+        axes.axline((1.0, 1.0), slope=1.0, color="black", linewidth=1.3, linestyle="--", zorder=4)
+
+
+def _corner_ticks(axes: "Axes", x: str, y: str, *, bottom: bool, left: bool, small: bool) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    size = 8.5 if small else 10.0
+    axes.xaxis.set_major_locator(MaxNLocator(3, prune="both"))
+    axes.tick_params(direction="in", top=True, right=True, labelsize=size, labelbottom=bottom, labelleft=left)
+    axes.tick_params(axis="x", labelrotation=30.0 if small else 0.0)
+    if x != y:
+        axes.yaxis.set_major_locator(MaxNLocator(3, prune="both"))
+    if bottom:
+        axes.set_xlabel(LABELS.get(x, x))
+    if left:
+        axes.set_ylabel(LABELS.get(y, y))
+
+
+def _handles(labels: Sequence[str], *, line: bool, unity: bool = False) -> list[Any]:
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    colours = [SETS[number % len(SETS)][0] for number in range(len(labels))]
+    handles: list[Any] = [
+        Patch(color=colour, alpha=0.7, label=name) for colour, name in zip(colours, labels, strict=True)
+    ]
+    if line:
+        both = f"{LABELS[SMOOTHING]} = {LABELS[LENSING]}"
+        handles.append(Line2D([], [], color="black", linewidth=1.3, linestyle="--", label=both))
+    if unity:
+        star: Any = {"marker": "*", "markersize": 11, "color": "black", "linestyle": "none"}
+        handles.append(Line2D([], [], label="both 1", **star))
+    return handles
