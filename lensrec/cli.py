@@ -3,19 +3,18 @@
 Everything heavy is imported by the command that needs it, so that `lensrec --help` is there at once.
 """
 
-import logging
-import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lensrec.cli_split import bandpowers, data_app, make_bandpowers, make_split, split
+from lensrec.terminal import Out, Set, Threads, Where, command_line, machine, on_run, overrides_of
+
 if TYPE_CHECKING:
     from lensrec.engine import Progress
-    from lensrec.recipe import Recipe
     from lensrec.rundir import RunDir
 
 app = typer.Typer(
@@ -23,18 +22,11 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    help="Lensed CMB skies, and the lensing potential reconstructed from maps.",
+    help="Lensed CMB skies, the lensing potential reconstructed from maps, and both lensing amplitudes.",
 )
-
-Out = Annotated[Path, typer.Option("--out", metavar="RUN", help="Run directory; one that is there is gone on with.")]
-Set = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Another value for a key, e.g. sky.nside=1024.")
-]
-Where = Annotated[
-    str | None,
-    typer.Option("--backend", metavar="NAME", help="auto, numpy or cupy: where to lens skies and estimate φ."),
-]
-Threads = Annotated[int, typer.Option(min=0, help="Threads to use; 0 for all there are.")]
+app.command()(bandpowers)
+app.command()(split)
+app.add_typer(data_app, name="data")
 
 
 def main() -> None:
@@ -82,8 +74,8 @@ def simulate(
     """Draw skies, lens them, and observe them with beam, noise and mask."""
     from lensrec.recipe import Recipe
 
-    checked = Recipe.load(recipe, _where(set_, backend))
-    with _run(out, checked, threads) as (run, progress):
+    checked = Recipe.load(recipe, overrides_of(set_, backend))
+    with on_run(out, checked, threads) as (run, progress):
         _simulate(run, progress)
     typer.echo(f"{out}: {checked.sky.n_sims} simulated")
 
@@ -114,7 +106,7 @@ def reconstruct(
     """Reconstruct the lensing potential from a run's skies, or from a map that lensrec did not make."""
     if (run is None) == (map_ is None):
         raise typer.BadParameter("give a run directory or --map, one of the two")
-    overrides = _where(set_, backend)
+    overrides = overrides_of(set_, backend)
     if run is not None:
         named = {"mask": mask, "fwhm": fwhm, "noise": noise, "noise-p": noise_p, "lmax": lmax, "lmin": lmin}
         named |= {"estimators": estimators, "unit": unit, "ordering": ordering, "apodise": apodise, "seed": seed}
@@ -154,10 +146,11 @@ def run(
     from lensrec.recipe import PipelineRecipe
 
     plan = PipelineRecipe.load(pipeline)
-    recipe = plan.sky_recipe(_where(set_, backend))
+    recipe = plan.sky_recipe(overrides_of(set_, backend))
     steps: dict[str, Callable[[RunDir, Progress], None]]
     steps = {"simulate": _simulate, "reconstruct": _reconstruct, "view": _view}
-    with _run(out, recipe, threads) as (folder, progress):
+    steps |= {"bandpowers": make_bandpowers, "split": make_split}
+    with on_run(out, recipe, threads) as (folder, progress):
         for stage in plan.stages:
             steps[stage](folder, progress)
     typer.echo(f"{out}: {', '.join(plan.stages)} done")
@@ -214,7 +207,7 @@ def selftest(
     """Prove on this machine, in some seconds, what lensrec promises: each error beside its bound."""
     from lensrec.arrays import backend as make_backend
 
-    with _machine(threads):
+    with machine(threads):
         chosen = make_backend(backend)
         from lensrec.stages.selftest import CHECKS, Outcome, device_checks, run_checks
 
@@ -230,16 +223,6 @@ def selftest(
     typer.echo(f"\n{len(outcomes) - len(failed)} of {len(outcomes)} in {sum(o.seconds for o in outcomes):.0f} s")
     if failed:
         raise ValueError(f"not as promised on this machine: {'; '.join(failed)}")
-
-
-def _where(overrides: list[str] | None, backend: str | None) -> list[str]:
-    """What --set says, and --backend; a device that cannot be had is refused here, before a run is begun or changed."""
-    said = [*(overrides or []), *([] if backend is None else [f"compute.backend={backend}"])]
-    if "compute.backend=cupy" in said:
-        from lensrec.arrays import backend as make_backend
-
-        make_backend("cupy")
-    return said
 
 
 def _simulate(run: "RunDir", progress: "Progress") -> None:
@@ -282,7 +265,7 @@ def _reconstruct_run(path: Path, overrides: list[str], threads: int) -> None:
     from lensrec.rundir import amend_run, locked, open_run
 
     open_run(path)
-    with locked(path), _machine(threads) as progress:
+    with locked(path), machine(threads) as progress:
         run = amend_run(open_run(path), Recipe.load(path / "recipe.yaml", overrides))
         _reconstruct(run, progress)
         _view(run, progress)
@@ -302,65 +285,11 @@ def _reconstruct_map(
     settings = override(settings, overrides)
     if not file.is_file():
         raise FileNotFoundError(f"{file}: " + ("is a folder, not a map" if file.is_dir() else "there is no such file"))
-    with locked(out), _machine(threads) as progress:
+    with locked(out), machine(threads) as progress:
         from lensrec.stages.reconstruct_run import reconstruct_map
 
-        run = reconstruct_map(file, settings, out=out, **reading, command=_command(), progress=progress)
+        run = reconstruct_map(file, settings, out=out, **reading, command=command_line(), progress=progress)
         _view(run, progress)
-
-
-@contextmanager
-def _run(out: Path, recipe: "Recipe", threads: int) -> "Iterator[tuple[RunDir, Progress]]":
-    from lensrec.rundir import create_run, locked
-
-    with locked(out), _machine(threads) as progress:
-        yield create_run(out, recipe, command=_command()), progress
-
-
-@contextmanager
-def _machine(threads: int) -> "Iterator[Progress]":
-    """Threads as asked, logs on the terminal, and a progress bar; plain lines where there is no terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
-    from rich.progress import Progress as Bars
-
-    if threads:
-        os.environ["LENSREC_NUM_THREADS"] = os.environ["OMP_NUM_THREADS"] = str(threads)
-    console = Console()
-    handler = _Lines(console)
-    logger = logging.getLogger("lensrec")
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    try:
-        with Bars(*columns, console=console, disable=not console.is_terminal) as bars:
-            known: dict[str, Any] = {}
-
-            def report(text: str, done: int, total: int) -> None:
-                if text not in known:
-                    known[text] = bars.add_task(text, total=total)
-                bars.update(known[text], completed=done, total=total)
-                if not console.is_terminal and total:
-                    typer.echo(f"{text}: {done}/{total}")
-
-            yield report
-    finally:
-        logger.removeHandler(handler)
-
-
-class _Lines(logging.Handler):
-    """Log records as lines above the progress bar; warnings on stderr."""
-
-    def __init__(self, console: Any) -> None:
-        super().__init__()
-        self._console = console
-
-    def emit(self, record: logging.LogRecord) -> None:
-        text = record.getMessage()
-        if record.levelno >= logging.WARNING:
-            typer.echo(f"lensrec: {text}", err=True)
-        else:
-            self._console.print(text, markup=False, highlight=False)
 
 
 def _said(settings: dict[str, Any]) -> dict[str, Any]:
@@ -378,10 +307,6 @@ def _lines(facts: dict[str, Any], indent: str = "") -> Iterator[str]:
             yield f"{indent}{key}: {', '.join(str(v) for v in value) or 'none'}"
         else:
             yield f"{indent}{key}: {value:.6g}" if isinstance(value, float) else f"{indent}{key}: {value}"
-
-
-def _command() -> list[str]:
-    return ["lensrec", *sys.argv[1:]]
 
 
 if __name__ == "__main__":

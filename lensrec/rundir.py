@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from lensrec.theory.spectra import TheorySpectra
 
 PACKAGES = ("lensrec", "numpy", "scipy", "ducc0", "healpy", "pixell", "astropy", "camb", "pydantic")
+SPLIT_PRODUCTS = ("split.json", "samples.ecsv", "pictures")
+"""What the split of published data leaves, in a folder that has no recipe."""
+
 log = logging.getLogger(__name__)
 
 
@@ -168,13 +171,16 @@ def amend_run(run: RunDir, recipe: Recipe) -> RunDir:
 
 def provenance(recipe: Recipe, command: Sequence[str] = ()) -> dict[str, Any]:
     """Where results come from: versions, platform, time (UTC), command line and fingerprint of the recipe."""
+    return {**_origin(command), "recipe_sha256": recipe.sha256()}
+
+
+def _origin(command: Sequence[str]) -> dict[str, Any]:
     return {
         "packages": package_versions(),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "time": _now(),
         "command": list(command) or list(sys.argv),
-        "recipe_sha256": recipe.sha256(),
     }
 
 
@@ -184,6 +190,11 @@ def record_backend(run: RunDir, stage: str, about: str) -> None:
     backends = {**before.get("backends", {}), stage: about}
     if backends != before.get("backends"):
         write_json(run.path / "provenance.json", {**before, "backends": backends})
+
+
+def record_split(folder: Path, command: Sequence[str], inputs: Mapping[str, Any]) -> None:
+    """Leave in a folder that is no run where its split comes from."""
+    write_json(folder / "provenance.json", {**_origin(command), "inputs": dict(inputs)})
 
 
 def package_versions() -> dict[str, str]:
@@ -328,7 +339,7 @@ def _make_folder(folder: Path) -> None:
         raise RunError(f"{folder} is a file; a run wants a folder of its own")
     folder.mkdir(parents=True, exist_ok=True)
     names = {p.name for p in folder.iterdir() if not p.name.startswith(".")}
-    if foreign := sorted(names - {"provenance.json"} if "recipe.yaml" not in names else ()):
+    if foreign := sorted(names - {"provenance.json", *SPLIT_PRODUCTS} if "recipe.yaml" not in names else ()):
         raise RunError(f"{folder} holds {foreign[0]} but no recipe.yaml, so it is no run; give a new folder")
 
 

@@ -8,6 +8,7 @@ from lensrec.view.notebook import html_of
 from lensrec.view.wiener import deflection_map, wiener_filtered
 
 if TYPE_CHECKING:
+    from lensrec.stages.bandpowers import Bandpowers
     from lensrec.stages.reconstruct import Reconstruction
     from lensrec.stages.simulate import Sky
 
@@ -54,3 +55,16 @@ def reconstruction_html(rec: "Reconstruction") -> str:
         else "",
     }
     return html_of(figure, f"reconstruction: {rec.recipe.name}", facts)
+
+
+def bandpowers_html(found: "Bandpowers") -> str:
+    """Band powers on their fiducial curves, with what was measured and how."""
+    data, asked = found.data, found.recipe.bandpowers
+    counts = {key: int((data.block == key).sum()) for key in dict.fromkeys(data.block.tolist())}
+    facts = {
+        "band powers": ", ".join(f"{n} {key.replace('PP', 'φφ')}" for key, n in counts.items()),
+        "ℓ": f"{asked.lmin} to {int(data.high[data.block != 'PP'].max())}, in bands of {asked.width}",
+        "φφ by": asked.estimator,
+        "effective fraction of the sky": float(data.metadata["f_sky"]),
+    }
+    return html_of(found.plot(), f"band powers: {found.recipe.name}", facts)

@@ -241,9 +241,9 @@ def split_table(summary: Mapping[str, Any]) -> str:
     Parameters
     ----------
     summary : mapping
-        As in split.json: "A_L_TTTEEE", "A_L_phiphi" and "delta", each {"mean", "sigma"}; "correlation",
-        "delta_n_sigma"; where there are, "pte" of the difference, "chi2" and "ndof" of all, and "blocks", a mapping of
-        name to {"chi2", "ndof"}.
+        As in split.json: "A_L_TTTEEE", "A_L_phiphi" and "delta", each {"mean", "sigma"} or None; "correlation",
+        "delta_n_sigma"; where there are, "delta_pte", "chi2" and "ndof" of all, and "chi2_blocks", a mapping of
+        name to {"chi2", "n"}.
 
     Returns
     -------
@@ -252,21 +252,24 @@ def split_table(summary: Mapping[str, Any]) -> str:
     """
     from scipy.stats import chi2 as chi2_distribution
 
-    rows = [
-        ("A_L^TTTEEE", _measured(summary[SMOOTHING])),
-        ("A_L^φφ", _measured(summary[LENSING])),
-        ("correlation", f"{summary['correlation']:+7.3f}"),
-        ("Δ = A_L^TTTEEE − A_L^φφ", f"{_measured(summary['delta'])}   {summary['delta_n_sigma']:+.2f} σ"),
-    ]
-    if "pte" in summary:
-        rows.append(("PTE of A_L^TTTEEE = A_L^φφ", f"{summary['pte']:7.3f}"))
-    blocks = {str(name): block for name, block in summary.get("blocks", {}).items()}
+    names = {SMOOTHING: "A_L^TTTEEE", LENSING: "A_L^φφ"}
+    rows = [(name, _measured(summary[key])) for key, name in names.items() if summary[key] is not None]
+    if summary["delta"] is not None:
+        rows += [
+            ("correlation", f"{summary['correlation']:+7.3f}"),
+            ("Δ = A_L^TTTEEE − A_L^φφ", f"{_measured(summary['delta'])}   {summary['delta_n_sigma']:+.2f} σ"),
+        ]
+        if "delta_pte" in summary:
+            rows.append(("PTE of A_L^TTTEEE = A_L^φφ", f"{summary['delta_pte']:7.3f}"))
+    blocks = {
+        str(name): {"chi2": block["chi2"], "ndof": block["n"]} for name, block in summary.get("chi2_blocks", {}).items()
+    }
     if "chi2" in summary and "ndof" in summary:
         blocks["all"] = {"chi2": summary["chi2"], "ndof": summary["ndof"]}
     width = max(len(name) for name, _ in rows) + 2
     lines = [f"{name:<{width}}{value}" for name, value in rows]
     if blocks:
-        lines += ["", f"{'':<{width}}{'χ²':>9}  {'ndof':>5}  {'PTE':>6}"]
+        lines += ["", f"{'':<{width}}{'χ²':>9}  {'n':>5}  {'PTE':>6}"]
         for name, block in blocks.items():
             pte = float(chi2_distribution.sf(block["chi2"], block["ndof"])) if block["ndof"] > 0 else np.nan
             shown = f"{pte:6.3f}" if np.isfinite(pte) else f"{'–':>6}"

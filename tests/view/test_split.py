@@ -133,8 +133,8 @@ def test_table() -> None:
     assert lines[2].split() == ["correlation", "+0.083"]
     assert lines[3].endswith("+0.176 ± 0.067   +2.62 σ") or lines[3].endswith("+0.176 ± 0.067   +2.61 σ")
     assert len(lines) == 4
-    full = summary | {"pte": 0.009, "chi2": 9.0, "ndof": 9}
-    full["blocks"] = {"TT": {"chi2": 2 * np.log(2), "ndof": 2}, "PP": {"chi2": 1.0, "ndof": 0}}
+    full = summary | {"delta_pte": 0.009, "chi2": 9.0, "ndof": 9}
+    full["chi2_blocks"] = {"TT": {"chi2": 2 * np.log(2), "n": 2}, "PP": {"chi2": 1.0, "n": 0}}
     lines = split_table(full).splitlines()
     assert lines[4].split()[-1] == "0.009"
     assert lines[7].split() == ["TT", "1.4", "2", "0.500"]  # χ² of two degrees of freedom: its tail is e^{−χ²/2}

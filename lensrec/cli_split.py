@@ -1,0 +1,125 @@
+"""Commands of the second half of a run: band powers, the split, and published data."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lensrec.terminal import Set, Threads, command_line, machine
+
+if TYPE_CHECKING:
+    from lensrec.engine import Progress
+    from lensrec.rundir import RunDir
+
+data_app = typer.Typer(
+    no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None, help="Published data sets."
+)
+
+
+def bandpowers(
+    run: Annotated[Path, typer.Argument(help="Run directory whose skies have been reconstructed.")],
+    set_: Set = None,
+    threads: Threads = 0,
+) -> None:
+    """Measure TT, TE, EE and C_L^φφ with their joint covariance, and write them as SACC."""
+    with _amended(run, set_, threads) as (folder, progress):
+        make_bandpowers(folder, progress)
+    typer.echo(f"{run / 'bandpowers.sacc.fits'}: pictures in {run / 'pictures'}")
+
+
+def split(
+    run: Annotated[Path | None, typer.Argument(help="Run directory that has bandpowers.sacc.fits.")] = None,
+    data: Annotated[
+        str | None, typer.Option(metavar="NAME,NAME", help="Or published data, e.g. planck2018_plik_lite.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="OUT", help="Folder for a split of these.")] = None,
+    tau: Annotated[float | None, typer.Option(min=0.0, help="Centre of the prior on τ for these; 0.0544.")] = None,
+    tau_sigma: Annotated[float | None, typer.Option(min=0.0, help="Its standard deviation; 0.0073.")] = None,
+    set_: Set = None,
+    threads: Threads = 0,
+) -> None:
+    """Fit both lensing amplitudes, A_L^TTTEEE and A_L^φφ, and how far they are apart."""
+    if (run is None) == (data is None):
+        raise typer.BadParameter("give a run directory or --data, one of the two")
+    if run is not None:
+        if out is not None or tau is not None or tau_sigma is not None:
+            raise typer.BadParameter("--out, --tau, --tau-sigma: only with --data; a run has its recipe, see --set")
+        with _amended(run, set_, threads) as (folder, progress):
+            make_split(folder, progress)
+        _say(run)
+        return
+    if out is None:
+        raise typer.BadParameter("--data needs --out, too")
+    if set_:
+        raise typer.BadParameter("--set: published data have no recipe; --tau and --tau-sigma are what there is")
+    from lensrec.rundir import locked
+
+    assert data is not None
+    names = [name.strip() for name in data.split(",") if name.strip()]
+    with locked(out), machine(threads) as progress:
+        from lensrec.fit.split import PLANCK_PRIORS
+        from lensrec.stages.split import split_published
+
+        mean, sigma = PLANCK_PRIORS["tau"]
+        prior = (mean if tau is None else tau, tau_sigma or sigma)
+        priors = {**PLANCK_PRIORS, "tau": prior}
+        split_published(names, out, priors=priors, command=command_line(), progress=progress, nthreads=threads)
+    _say(out)
+
+
+@data_app.command("get")
+def data_get(name: Annotated[str, typer.Argument(help="A name that `lensrec data list` shows.")]) -> None:
+    """Download a published data set into the cache, and check it."""
+    from lensrec.fit.data_files import fetch
+
+    typer.echo(f"{name}: {fetch(name, report=lambda path: typer.echo(path))}")
+
+
+@data_app.command("list")
+def data_list() -> None:
+    """Say which published data sets there are, and which of them are on this machine."""
+    from lensrec.fit.data_files import data_names, data_path
+
+    for name in data_names():
+        try:
+            where = str(data_path(name))
+        except (OSError, ValueError) as error:
+            where = f"not here: {error}".partition(";")[0]
+        typer.echo(f"{name:24} {where}")
+
+
+def make_bandpowers(run: "RunDir", progress: "Progress") -> None:
+    """The stage of a pipeline."""
+    from lensrec.stages.bandpowers_run import bandpowers_run
+
+    bandpowers_run(run, progress=progress)
+
+
+def make_split(run: "RunDir", progress: "Progress") -> None:
+    """Likewise."""
+    from lensrec.stages.split_run import split_run
+
+    split_run(run, progress=progress)
+
+
+def _amended(path: Path, overrides: list[str] | None, threads: int):  # type: ignore[no-untyped-def]
+    from contextlib import contextmanager
+
+    from lensrec.recipe import Recipe
+    from lensrec.rundir import amend_run, locked, open_run
+
+    @contextmanager
+    def opened():  # type: ignore[no-untyped-def]
+        open_run(path)
+        with locked(path), machine(threads) as progress:
+            yield amend_run(open_run(path), Recipe.load(path / "recipe.yaml", overrides or [])), progress
+
+    return opened()
+
+
+def _say(folder: Path) -> None:
+    from lensrec.view.split import split_table
+
+    typer.echo(split_table(json.loads((folder / "split.json").read_text(encoding="utf-8"))))
+    typer.echo(f"{folder / 'split.json'}: pictures in {folder / 'pictures'}")

@@ -1,0 +1,231 @@
+"""Band powers of one sky's T, E and B and of its φ̂, with the covariance between them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lensrec.recipe import Recipe
+from lensrec.recipe_checks import invertible_lmax
+from lensrec.spectra.bandpowers import Bands
+from lensrec.spectra.gaussian_covariance import gaussian_covariance, squared_masks
+from lensrec.spectra.linear_data import CMB_BLOCKS, LinearData
+from lensrec.spectra.pseudo_cl import Decoupling, band_arrays, decoupling, mask_spectrum, noise_bias, pseudo_spectra
+from lensrec.spectra.sacc_file import write_sacc
+from lensrec.stages.estimate import map_to_alm
+from lensrec.stages.joint import four_point_block, joined
+from lensrec.stages.masking import noise_pattern
+from lensrec.stages.reconstruct import Reconstruction
+from lensrec.stages.setting import noise_of, optics_of, theory_of
+from lensrec.theory.spectra import TheorySpectra
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True, eq=False)
+class Bandpowers:
+    """Band powers of one sky or of the mean of several, and the fiducial spectra that their corrections are about.
+
+    Attributes
+    ----------
+    recipe : Recipe
+    data : LinearData
+        TT, TE, EE (BB) in D_ℓ = ℓ(ℓ+1)C_ℓ/2π, µK², then φφ in [L(L+1)]²C_L/2π.
+    fiducial : dict of "TT", "TE", "EE", "BB", "PP" to array
+        Raw lensed C_ℓ and C_L^φφ.
+    """
+
+    recipe: Recipe
+    data: LinearData
+    fiducial: Mapping[str, NDArray[np.float64]]
+
+    def to_sacc(self, path: str | Path) -> None:
+        """Write all of it as SACC; see `lensrec.spectra.sacc_file`."""
+        write_sacc(path, self.data)
+
+    def plot(self) -> "Figure":
+        """The band powers of T and E on the fiducial curves, and their distance from these in σ."""
+        from lensrec.stages.bandpowers_view import cmb_figure
+
+        return cmb_figure(self.data, self.fiducial, title=self.recipe.name)
+
+    def _repr_html_(self) -> str:
+        from lensrec.stages.show import bandpowers_html
+
+        return bandpowers_html(self)
+
+
+@dataclass(frozen=True, eq=False)
+class SharedBands:
+    """What all maps of one recipe and mask share.
+
+    Attributes
+    ----------
+    decoupled : Decoupling
+        In bands that reach from ℓ = 2 beyond those that are kept.
+    noise : dict of key to array (lmax+1,)
+        Mean pseudo-spectra of the noise.
+    kept : array of bool
+        Which of the decoupled band powers are the data's, key after key.
+    bands : Bands
+        Of φφ.
+    n1 : array (m,)
+        That of the fiducial C^φφ in those bands; zero where N1 was left in.
+    template : LinearData
+        Everything but the measured values, which are zero: windows, corrections, covariance of one sky.
+    fiducial : dict of spectra
+    """
+
+    recipe: Recipe
+    decoupled: Decoupling
+    noise: Mapping[str, NDArray[np.float64]]
+    kept: NDArray[np.bool_]
+    bands: Bands
+    n1: NDArray[np.float64]
+    template: LinearData
+    fiducial: Mapping[str, NDArray[np.float64]]
+
+    def cmb(self, maps: NDArray, *, nthreads: int = 0) -> NDArray[np.float64]:
+        """Band powers of T, Q, U (1 or 3, npix) that carry the mask, in the order of the template."""
+        lmax = int(self.decoupled.edges[-1]) - 1
+        nside = round((maps.shape[-1] / 12) ** 0.5)
+        precision = self.recipe.reconstruction.precision
+        alm = np.stack(list(map_to_alm(maps, nside, lmax, precision=precision, nthreads=nthreads).values()))
+        powers = self.decoupled.bandpowers(pseudo_spectra(alm), self.noise)
+        return np.concatenate([powers[key] for key in _keys(self.decoupled)])[self.kept]
+
+    def lensing(self, table: Mapping[str, NDArray]) -> NDArray[np.float64]:
+        """Band powers of φφ of a table of `phi_bandpowers`, N1 of the fiducial C^φφ taken off, whichever was before."""
+        key = self.recipe.bandpowers.estimator
+        return table[f"auto_{key}"] + table[f"n1_{key}"] - self.n1
+
+    def data(self, name: str, mean: NDArray, *, skies: int = 1) -> LinearData:
+        """The band powers with all that belongs to them, the covariance being that of a mean over `skies`."""
+        return replace(self.template, name=name, mean=mean, covariance=self.template.covariance / skies)
+
+
+def bandpowers(rec: Reconstruction, maps: NDArray, *, masked: bool = True, nthreads: int = 0) -> Bandpowers:
+    """Band powers of a map and of the φ̂ that was reconstructed from it.
+
+    Parameters
+    ----------
+    rec : Reconstruction
+    maps : array (npix,), (1, npix) or (3, npix)
+        That map; HEALPix RING, µK.
+    masked : bool
+        Whether it carries the mask already, as simulated data do.
+
+    Raises
+    ------
+    ValueError
+        If the recipe's bands cannot be told apart behind the mask, or the covariance is not positive definite.
+    """
+    maps = np.atleast_2d(maps)
+    nside = round((maps.shape[-1] / 12) ** 0.5)
+    data = maps if masked or rec.mask is None else maps * rec.mask
+    pattern = noise_pattern(rec.recipe.instrument, nside, rec.mask)
+    table = rec.bandpowers()
+    shared = shared_bands(rec, table, theory_of(rec.recipe), nside, pattern, nthreads=nthreads)
+    used = data if rec.recipe.sky.polarisation and len(data) == 3 else data[:1]
+    mean = np.concatenate([shared.cmb(used, nthreads=nthreads), shared.lensing(table)])
+    return Bandpowers(rec.recipe, shared.data(rec.recipe.name, mean), shared.fiducial)
+
+
+def shared_bands(
+    rec: Reconstruction,
+    table: Mapping[str, NDArray],
+    theory: TheorySpectra,
+    nside: int,
+    pattern: NDArray | None,
+    *,
+    nthreads: int = 0,
+) -> SharedBands:
+    """Windows, noise and joint covariance of a recipe's band powers.
+
+    Parameters
+    ----------
+    rec : Reconstruction
+        Of one of its skies; its estimates are not read.
+    table : mapping
+        The band powers of φ̂ of one of its skies, whose errors they all share.
+    theory : TheorySpectra
+    nside : int
+        Of the maps.
+    pattern : array (npix,) or None
+        Rms of the noise in each pixel over that of the map.
+    """
+    recipe, mask, asked = rec.recipe, rec.mask, rec.recipe.bandpowers
+    edges, inner = _edges(recipe, nside)
+    lmax, lmax_sky = edges[-1] - 1, max(recipe.sky.lmax_data, edges[-1] - 1)
+    optics = optics_of(recipe.instrument, nside, lmax_sky)
+    weight_cl = None if mask is None else mask_spectrum(mask, lmax + lmax_sky, nthreads=nthreads)
+    keys = CMB_BLOCKS if set(asked.spectra) - {"TT"} else ("TT",)
+    decoupled = decoupling(
+        weight_cl,
+        edges,
+        lmax_sky=lmax_sky,
+        transfer={"T": optics.temperature, "P": optics.polarisation},
+        keys=keys,
+        nthreads=nthreads,
+    )
+    raw = {key: cl for key, cl in noise_of(recipe.instrument, lmax_sky).items() if key in keys}
+    uneven = pattern if pattern is not None or mask is None else np.ones_like(mask)
+    seen = None if uneven is None else mask_spectrum((1.0 if mask is None else mask) * uneven, lmax + lmax_sky)
+    noise = noise_bias(raw, seen, lmax, nthreads=nthreads)
+    squares = None if mask is None else squared_masks(mask, lmax, noise_pattern=pattern, nthreads=nthreads)
+    if mask is None and pattern is not None:
+        squares = squared_masks(np.ones(12 * nside**2), lmax, noise_pattern=pattern, nthreads=nthreads)
+    gaussian = gaussian_covariance(decoupled, theory.lensed, noise=noise, squares=squares, nthreads=nthreads).total
+    arrays = band_arrays(decoupled, _keys(decoupled))
+    kept = np.isin(arrays.block, asked.spectra) & np.tile(inner, len(_keys(decoupled)))
+    windows = {key: rows[kept] for key, rows in arrays.windows.items() if rows[kept].any()}
+    key = asked.estimator
+    phi = four_point_block(rec, table, key)
+    joint = joined(rec, theory, windows, gaussian[np.ix_(kept, kept)], phi, nthreads=nthreads)
+    n, m = int(kept.sum()), len(phi.sigma)
+    template = LinearData(
+        name=recipe.name,
+        block=np.concatenate([arrays.block[kept], np.repeat("PP", m)]),
+        low=np.concatenate([arrays.low[kept], phi.bands.edges[:-1]]),
+        high=np.concatenate([arrays.high[kept], phi.bands.edges[1:] - 1]),
+        centre=np.concatenate([arrays.centre[kept], phi.bands.centres]),
+        mean=np.zeros(n + m),
+        covariance=joint,
+        windows={key: _below(rows, m) for key, rows in windows.items()} | {"PP": _above(phi.windows, n)},
+        corrections={key: _above(rows, n) for key, rows in phi.corrections.items()},
+        offset=np.concatenate([np.zeros(n), phi.offset]),
+        metadata={"estimator": key, "f_sky": rec.moment(2), "scaling": "l(l+1)/2pi, phi: [L(L+1)]^2/2pi"},
+    )
+    fiducial = {**theory.lensed, "PP": theory.potential["PP"]}
+    return SharedBands(recipe, decoupled, noise, kept, phi.bands, phi.n1, template, fiducial)
+
+
+def _edges(recipe: Recipe, nside: int) -> tuple[list[int], NDArray[np.bool_]]:
+    """Edges with a band more at both ends, where there is room, and which bands are the data's.
+
+    What leaks in from outside of all bands would be in the windows of the outermost ones.
+    """
+    asked = recipe.bandpowers
+    own = asked.edges
+    edges = [2, *own] if own[0] > 3 else list(own)
+    top = min(recipe.sky.lmax_data, invertible_lmax(nside))
+    if top + 1 - edges[-1] >= 4:
+        edges.append(min(edges[-1] + asked.width, top + 1))
+    low = np.array(edges[:-1])
+    return edges, (low >= own[0]) & (low < own[-1])
+
+
+def _keys(decoupled: Decoupling) -> list[str]:
+    return [key for key in CMB_BLOCKS if key in decoupled.keys]
+
+
+def _below(rows: NDArray, m: int) -> NDArray[np.float64]:
+    return np.concatenate([rows, np.zeros((m, rows.shape[1]))])
+
+
+def _above(rows: NDArray, n: int) -> NDArray[np.float64]:
+    return np.concatenate([np.zeros((n, rows.shape[1])), rows])

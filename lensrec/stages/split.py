@@ -1,0 +1,220 @@
+"""Split: A_L^TTTEEE and A_L^φφ from band powers of one sky, or from published ones."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lensrec.engine import Progress
+from lensrec.fit.band_power_model import CALIBRATION, EFFICIENCY, POTENTIAL, SMOOTHING, BandPowerModel, band_power_model
+from lensrec.fit.published import published
+from lensrec.fit.response_surface import ResponseSurface
+from lensrec.fit.split import PLANCK_PRIORS, Prior, Split, split
+from lensrec.recipe import Recipe
+from lensrec.rundir import record_split, write_json, write_table
+from lensrec.spectra.linear_data import CMB_BLOCKS, LinearData, combined
+from lensrec.stages.bandpowers import Bandpowers
+from lensrec.stages.bandpowers_view import lensing_points
+from lensrec.stages.setting import theory_of
+from lensrec.stages.surface import surface_at, surface_of
+from lensrec.theory.acoustic_scale import PARAMETERS as COSMOLOGY
+from lensrec.theory.acoustic_scale import acoustic_parameters
+from lensrec.theory.spectra import TheorySpectra
+from lensrec.view.bandpowers import lensing_bandpowers_figure
+from lensrec.view.figure import save_figure
+from lensrec.view.split import amplitudes_figure, corner_figure, smoothing_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+log = logging.getLogger(__name__)
+
+SEED = 1180
+"""Of the samples that are drawn from a posterior."""
+
+CORRELATED = {"planck_pr4_lensing", "act_dr6_lensing"}
+
+
+def split_published(
+    names: Sequence[str],
+    out: str | Path,
+    *,
+    priors: Mapping[str, Prior] = PLANCK_PRIORS,
+    fixed: Mapping[str, float] | None = None,
+    command: Sequence[str] = (),
+    progress: Progress | None = None,
+    nthreads: int = 0,
+) -> Split:
+    """Fit published band powers, and leave split.json, samples.ecsv and pictures in a folder.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Of `lensrec.fit.published`, each alone or with a variant, "NAME:VARIANT"; taken for independent of each other.
+    out : str or Path
+    priors, fixed : mappings
+        As `lensrec.fit.split.split` takes them.
+
+    Raises
+    ------
+    ValueError
+        For an unknown name.
+    FileNotFoundError
+        If the files of a data set are not on this machine.
+    """
+    sets = [published(name, variant=variant or None) for name, _, variant in (n.partition(":") for n in names)]
+    if len(CORRELATED & {name.partition(":")[0] for name in names}) > 1:
+        log.warning(
+            "Planck's and ACT's lensing band powers share lenses and are taken for independent here: "
+            "act_planck_spt_lensing:act_planck has their covariance"
+        )
+    data = combined(*sets)
+    surface = surface_of(_reach(data), progress=progress, nthreads=nthreads)
+    found = _fitted(data, band_power_model(data, surface), priors, fixed or {})
+    write_split(Path(out), data, found, surface, {one.name: one for one in sets}, title=", ".join(names))
+    record_split(Path(out), command, {"data": list(names)})
+    return found
+
+
+def write_split(
+    out: Path,
+    data: LinearData,
+    found: Split,
+    surface: ResponseSurface,
+    lensing: Mapping[str, LinearData],
+    *,
+    title: str = "",
+) -> None:
+    """split.json, samples.ecsv and pictures/ of a split; split.json comes last.
+
+    Parameters
+    ----------
+    lensing : mapping of name to LinearData
+        Whose band powers of C_L^φφ are drawn.
+    """
+    columns = {name: found.samples.points[:, k] for k, name in enumerate(found.names)}
+    samples = {"weight": found.samples.weights, **columns, **found.derived}
+    write_table(out / "samples.ecsv", samples, {}, "samples of the posterior with their weights, which add up to 1")
+    for name, figure in split_figures(data, found, surface, lensing, title=title).items():
+        save_figure(figure, out / "pictures" / f"{name}.png")
+    write_json(out / "split.json", found.summary())
+
+
+def split_figures(
+    data: LinearData, found: Split, surface: ResponseSurface, lensing: Mapping[str, LinearData], *, title: str = ""
+) -> dict[str, "Figure"]:
+    """Pictures of a split, by name: amplitudes and corner where both are free, smoothing, lensing."""
+    figures: dict[str, Figure] = {}
+    samples = {name: found.samples.points[:, k] for k, name in enumerate(found.names)} | dict(found.derived)
+    sets, weights = {title: samples}, {title: found.samples.weights}
+    if {SMOOTHING, POTENTIAL} <= set(found.names):
+        figures["amplitudes"] = amplitudes_figure(sets, weights=weights)
+    shown = [name for name in (SMOOTHING, POTENTIAL, "H0", "omch2", "logA", "ns", "tau") if name in samples]
+    if len(found.names) > 1:
+        figures["corner"] = corner_figure(sets, parameters=shown, weights=weights)
+    theta = found.parameters[:6]
+    a_smooth, a_phi = (found.parameters[6], found.parameters[7])
+    if points := _smoothing_points(data, found):
+        best = surface.spectra(theta, a_smooth=1.0)
+        more = surface.spectra(theta, a_smooth=1.18)
+        template = {key: more[key] - best[key] for key in points}
+        figures["smoothing"] = smoothing_figure(points, {"A_L = 1.18": template}, title=title)
+    curve = surface.spectra(theta, a_smooth=a_smooth, a_phi=1.0)["PP"]
+    drawn = {name: one for name, one in lensing.items() if (one.block == "PP").any()}
+    if drawn:
+        figures["lensing"] = lensing_bandpowers_figure(
+            curve,
+            {name: lensing_points(one, curve) for name, one in drawn.items()},
+            label="best ΛCDM",
+            title=f"{title}: A_L^φφ = {a_phi:.3f}" if POTENTIAL in found.names else title,
+        )
+    return figures
+
+
+def _fitted(data: LinearData, model: BandPowerModel, priors: Mapping[str, Prior], fixed: Mapping[str, float]) -> Split:
+    return split(data, model, priors=priors, fixed=fixed, rng=np.random.default_rng(SEED))
+
+
+def _reach(data: LinearData) -> int:
+    """lmax of the surface: what windows on the CMB read, and so much that those on C_L^φφ have enough, too."""
+    read = data.lmax
+    return max([300, *(top for key, top in read.items() if key in CMB_BLOCKS), read.get("PP", 0) - 2500])
+
+
+def _smoothing_points(data: LinearData, found: Split) -> dict[str, dict[str, NDArray]]:
+    """Residuals about the best fit with the excess smoothing put back, D_ℓ in µK²: what A_L = 1.18 is drawn over."""
+    points = {}
+    excess = found.template / 0.18 * (found.parameters[6] - 1.0)
+    for key in ("TT", "TE", "EE"):
+        rows = (data.block == key) & (data.low >= 30)
+        if not rows.any() or key not in data.windows:
+            continue
+        window = data.windows[key][rows]
+        ell = np.arange(window.shape[1])
+        scale = ell * (ell + 1) / (2 * np.pi)
+        flat = window.sum(1)
+        # What a band power counts in D_ℓ: exact for windows on D_ℓ, and the local ratio for those on C_ℓ.
+        per = np.where(np.abs(window @ (1 / np.maximum(scale, 0.1)) - 1) < 0.1, 1.0, (window @ scale) / flat)
+        points[key] = {
+            "ell": data.centre[rows],
+            "residual": per * (found.residual + excess)[rows],
+            "covariance": data.covariance[np.ix_(rows, rows)] * np.outer(per, per),
+        }
+    return points
+
+
+def split_sky(found: Bandpowers, *, progress: Progress | None = None, nthreads: int = 0) -> Split:
+    """Fit A_L^TTTEEE and A_L^φφ to the band powers of a sky, as its recipe's `split` says.
+
+    Returns
+    -------
+    Split
+        See `lensrec.fit.split.Split`; `.summary()` is what split.json holds.
+    """
+    data, recipe = fitted_range(found.data, found.recipe), found.recipe
+    theory = theory_of(recipe)
+    surface = recipe_surface(recipe, data, theory, progress=progress, nthreads=nthreads)
+    return fit_recipe(recipe, data, surface)
+
+
+def fitted_range(data: LinearData, recipe: Recipe) -> LinearData:
+    """All of the CMB, and of φφ the bands between split.L_min and split.L_max."""
+    asked = recipe.split
+    inside = (data.low >= asked.L_min) & (data.high <= asked.L_max)
+    return data.selected(np.where(data.block == "PP", inside, True))
+
+
+def recipe_surface(
+    recipe: Recipe,
+    data: LinearData,
+    theory: TheorySpectra,
+    *,
+    progress: Progress | None = None,
+    nthreads: int = 0,
+) -> ResponseSurface:
+    """Spectra about a recipe's own cosmology; of that alone where ΛCDM is held.
+
+    At the centre they are the fiducial ones, so that corrections vanish there exactly.
+    """
+    lmax = _reach(data)
+    fiducial = {**theory.lensed, "PP": theory.potential["PP"]}
+    if recipe.split.cosmology == "fixed":
+        return surface_at(theory, lmax, nthreads=nthreads).anchored(fiducial)
+    cosmology = recipe.cosmology.parameters()
+    centre = acoustic_parameters(cosmology)
+    made = surface_of(lmax, centre=centre, mnu=cosmology["mnu"], progress=progress, nthreads=nthreads)
+    return made.anchored({key: cl[: made.lmax + 2501] for key, cl in fiducial.items()})
+
+
+def fit_recipe(recipe: Recipe, data: LinearData, surface: ResponseSurface) -> Split:
+    """The fit that a recipe asks for."""
+    asked = recipe.split
+    priors: dict[str, Prior] = {"tau": (asked.tau, asked.tau_sigma)}
+    for name, sigma in ((CALIBRATION, asked.calibration), (EFFICIENCY, asked.polarisation)):
+        if sigma and (name == CALIBRATION or set(data.block.tolist()) & {"TE", "EE", "BB"}):
+            priors[name] = (1.0, sigma)
+    fixed = dict(zip(COSMOLOGY, surface.centre.tolist(), strict=True)) if asked.cosmology == "fixed" else {}
+    return _fitted(data, band_power_model(data, surface), priors, fixed)
