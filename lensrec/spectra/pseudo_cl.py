@@ -6,7 +6,8 @@ P_bℓ = [ℓ(ℓ+1)/2π]/n_b and Q_ℓb = 2π/[ℓ(ℓ+1)] for the n_b multipol
 
     K = P M b² Q,    D̂ = K⁻¹ P (C̃ − ⟨Ñ⟩),    ⟨D̂⟩ = W C,    W = K⁻¹ P M b²
 
-(Hivon et al. 2002, astro-ph/0105302; E with B in one K, Brown, Castro & Taylor 2005, astro-ph/0410394). W is exact for any C_ℓ: how it varies within a bin and what comes from outside all of them is in W.
+(Hivon et al. 2002, astro-ph/0105302; E with B in one K, Brown, Castro & Taylor 2005, astro-ph/0410394). W is exact for
+any C_ℓ: how it varies within a bin and what comes from outside all of them is in W.
 """
 
 from collections.abc import Mapping, Sequence

@@ -111,9 +111,9 @@ def purified_alm(
     first = parts(np.conj(_complex(derivatives.first)) * p)
     out += scale_alm(analysis(first, grid, lmax, 1, **settings), _inverse(one, 2.0))
     for row, part in enumerate(parts(np.conj(_complex(derivatives.second)) * p)):
-        # a scalar has no minus in its convention
+        # a scalar has no minus in its convention; all three vanish below ℓ = 2
         out[row] -= scale_alm(analysis(part, grid, lmax, 0, **settings), _inverse(two, 1.0))
-    return scale_alm(out, (ell >= 2).astype(np.float64))
+    return out
 
 
 def purified_noise_bias(

@@ -17,12 +17,15 @@ PARAMETERS = ("ombh2", "omch2", "thetastar", "logA", "ns", "tau")
 MARGIN = 500
 """Multipoles of CAMB's beyond lmax; from there on spectra are continued."""
 
+DAMPED = 2500
+"""CAMB's spectra go on to here at least: continued from where the peaks of EE still rise they would grow for ever."""
+
 
 class UnlensedCosmology(NamedTuple):
     """Unlensed CMB spectra and C_L^φφ, long enough to lens up to lmax, and what else follows from the parameters.
 
-    `unlensed` holds raw TT, EE, TE in µK² from ℓ = 0 to lmax + 1500, `cl_phi` C_L^φφ from L = 0 to lmax + 2500,
-    `H0` is in km/s/Mpc.
+    `unlensed` holds raw TT, EE, TE in µK² from ℓ = 0 to lmax + 1500, and 2500 at least; `cl_phi` C_L^φφ from L = 0 to
+    lmax + 2500; `H0` is in km/s/Mpc.
     """
 
     unlensed: Spectra
@@ -56,7 +59,7 @@ def unlensed_cosmology(
     import camb
 
     ombh2, omch2, thetastar, log_a, ns, tau = (float(value) for value in theta)
-    end = lmax + MARGIN
+    end, top = max(lmax + MARGIN, DAMPED), max(lmax + 1500, DAMPED)
     try:
         params = camb.set_params(
             ombh2=ombh2,
@@ -75,10 +78,11 @@ def unlensed_cosmology(
         raise ValueError(f"CAMB finds no spectra for {values}: {' '.join(str(error).split())}") from error
     table = results.get_unlensed_scalar_cls(lmax=end, CMB_unit="muK", raw_cl=True)
     cl_phi = results.get_lens_potential_cls(lmax=end, CMB_unit="muK", raw_cl=True)[:, 0]
-    unlensed = {key: extended(table[:, k], lmax + 1500, law="exponential") for k, key in ((0, "TT"), (1, "EE"))}
-    unlensed["TE"] = np.pad(table[:, 3], (0, len(unlensed["TT"]) - len(table)))
+    unlensed = {key: extended(table[:, k], top, law="exponential")[: top + 1] for k, key in ((0, "TT"), (1, "EE"))}
+    unlensed["TE"] = np.pad(table[:, 3], (0, max(0, top - end)))[: top + 1]
+    potential = extended(cl_phi, lmax + 2500, law="power")[: lmax + 2501]
     omega_m = (ombh2 + omch2 + params.omnuh2) / (params.H0 / 100) ** 2
-    return UnlensedCosmology(unlensed, extended(cl_phi, lmax + 2500, law="power"), float(params.H0), float(omega_m))
+    return UnlensedCosmology(unlensed, potential, float(params.H0), float(omega_m))
 
 
 def acoustic_parameters(cosmology: Mapping[str, float]) -> NDArray[np.float64]:

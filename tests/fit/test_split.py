@@ -130,7 +130,7 @@ def test_the_surface_is_the_lensed_spectrum_where_it_was_not_computed(surface):
 
 
 def test_a_point_of_the_surface_is_cambs():
-    """Against CAMB's own lensing, at another amplitude through its C_L^φφ."""
+    """Against CAMB's own lensing, and at another amplitude nearly linear; the end of the spectra is not felt."""
     lmax = 200
     theta = acoustic_parameters(FIDUCIAL)
     values = evaluate(SurfacePoint(tuple(theta), (0.0, 1.0, 1.6), lmax, FIDUCIAL["mnu"], 1, 1))
@@ -140,11 +140,12 @@ def test_a_point_of_the_surface_is_cambs():
     for k, key in enumerate(KEYS):
         scale = np.sqrt(expected.lensed["TT"] * expected.lensed["EE"]) if key == "TE" else expected.lensed[key]
         error = np.abs(cmb[1, k] - expected.lensed[key])[2:] / scale[2:]
-        # CAMB's spectra for another lmax, and its lensing: 3e-4; BB comes from E far above lmax, here continued
-        assert np.max(error) < (2e-2 if key == "BB" else 1e-3), key
-        # linear in the amplitude to 1e-4 at l < 200
-        three_points = cmb[0, k] + 1.6 * (cmb[1, k] - cmb[0, k])
-        assert np.max(np.abs(cmb[2, k] - three_points)[2:] / scale[2:]) < (3e-2 if key == "BB" else 2e-3), key
+        # measured 2e-5 and 1.7e-3: the noise of CAMB's sampling, and for BB that E above l = 2500 is left out
+        assert np.max(error) < (5e-3 if key == "BB" else 1e-4), key
+        # measured 0.5 % of the change: at l < 200 it is all but linear in the amplitude
+        change = cmb[1, k] - cmb[0, k]
+        beyond = np.abs(cmb[2, k] - cmb[1, k] - 0.6 * change)[2:] / scale[2:]
+        assert np.max(beyond) < 0.01 * np.max(np.abs(change)[2:] / scale[2:]), key
     np.testing.assert_allclose(values[-2:], [FIDUCIAL["H0"], 0.3153], rtol=1e-3)
 
 

@@ -1,0 +1,148 @@
+"""Skies whose two lensing amplitudes are put in apart, through band powers and the fit of both."""
+
+from dataclasses import replace
+from functools import cached_property, lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from lensrec.fit.band_power_model import POTENTIAL, SMOOTHING, BandPowerModel, band_power_model
+from lensrec.fit.split import Split, split
+from lensrec.recipe import Recipe
+from lensrec.rundir import create_run, write_theory
+from lensrec.sky.io import write_map
+from lensrec.spectra.linear_data import LinearData
+from lensrec.sphere.grids import gauss_legendre_grid
+from lensrec.sphere.remap import remap_tp
+from lensrec.sphere.sht import analysis_tp
+from lensrec.stages.bandpowers import SharedBands, shared_bands
+from lensrec.stages.gaussian import GaussianSkies, on_disk
+from lensrec.stages.masking import mask_of
+from lensrec.stages.phi_bandpowers import phi_bandpowers
+from lensrec.stages.prepare_run import prepare_run
+from lensrec.stages.reconstruct import reconstruct_legs
+from lensrec.stages.setting import observed_totals, optics_of, theory_of
+from lensrec.stages.simulate import draw_sky, observe
+from lensrec.stages.split import fitted_range, recipe_surface
+from tests.validate.masked import say
+from tests.validate.store import kept
+
+AMPLITUDES = ((1.0, 1.0), (1.18, 1.0), (1.0, 1.1), (1.18, 1.18))
+"""A_L^TTTEEE and A_L^φφ that are put in."""
+
+COUNT = 40
+REGIONS = {"full": {}, "cut": {"galactic_cut": "36.9 deg", "apodisation": "2 deg"}}
+
+
+@lru_cache(maxsize=4)
+def recipe_of(region: str) -> Recipe:
+    """The split recipe, with fiducial amplitudes, on the whole sky or on four tenths of it."""
+    settings = {"sky": {"a_smooth": 1.0, "epsilon": 1e-5, "precision": "single", "seed": 7100}}
+    settings["reconstruction"] = {"precision": "single", "L_min": 2}
+    if region == "cut":
+        settings["mask"] = REGIONS["cut"]
+        settings["reconstruction"] |= {"mean_field_sims": 40, "mc_response": "apply", "response_sims": 8}
+    changes = [f"{section}.{key}={value}" for section, part in settings.items() for key, value in part.items()]
+    return Recipe.load("split", changes)
+
+
+def amplitude_sky(number: int) -> dict[str, np.ndarray]:
+    """T, E, B of one sky: number = 4 sim + which pair of AMPLITUDES; the same random numbers for all four."""
+    sim, which = divmod(number, len(AMPLITUDES))
+    a_smooth, a_phi = AMPLITUDES[which]
+    base = recipe_of("full")
+    recipe = base.model_copy(update={"sky": base.sky.model_copy(update={"a_smooth": a_smooth, "a_phi": a_phi})})
+    unlensed, phi = draw_sky(recipe, theory_of(base), sim)
+    # Aliases of this grid are far below the noise: 800 beyond the band limit, not 2000, will do.
+    grid = gauss_legendre_grid(base.sky.lmax + 800 + base.sky.lmax_data)
+    return {"alm": analysis_tp(remap_tp(unlensed, phi, grid, epsilon=1e-5), grid, base.sky.lmax_data)}
+
+
+class Region:
+    """What the skies of one region share, made once."""
+
+    def __init__(self, name: str, store: Path) -> None:
+        self.name, self.store, self.recipe = name, store / "amplitudes", recipe_of(name)
+        run = create_run(self.store / name, self.recipe, command=["make", "validate"])
+        nside, self.mask = self.recipe.sky.nside, mask_of(self.recipe.mask, self.recipe.sky.nside)
+        theory = theory_of(self.recipe)
+        if not run.has(run.theory):
+            write_theory(run, theory)
+            if self.mask is not None:
+                write_map(run.path / "mask.fits", self.mask, unit="", column_names=["MASK"])
+        self.prepared = prepare_run(run, self.mask, progress=say)
+        if self.recipe.reconstruction.mean_field_sims:
+            setting, reach = self.prepared.setting, self.recipe.sky.lmax_data
+            totals = observed_totals(self.recipe, theory, nside, reach)
+            signal = {key: theory.lensed[key][: reach + 1] for key in totals}
+            optics, filtering = optics_of(self.recipe.instrument, nside, reach), self.prepared.filtering
+            skies = GaussianSkies(self.recipe, setting, totals, optics, nside, self.mask, filtering, signal)
+            self.prepared = replace(self.prepared, gaussian=on_disk(run, say, skies))
+
+    def amplitude_powers(self, number: int) -> dict[str, np.ndarray]:
+        """Band powers of T and E, and the table of those of φ̂, of a sky in this region."""
+        sky = kept(self.store, amplitude_sky, number)
+        maps = observe(self.recipe, sky["alm"], number // len(AMPLITUDES))
+        if self.mask is not None:
+            maps = maps * self.mask
+        rec = reconstruct_legs(self.prepared.filtering(maps), self.recipe, self.prepared)
+        return {"cmb": self.shared(rec).cmb(maps), **phi_bandpowers(rec)}
+
+    def shared(self, rec) -> SharedBands:
+        """Windows and covariance, from the first sky that comes."""
+        if not hasattr(self, "_shared"):
+            theory = theory_of(self.recipe)
+            self._shared = shared_bands(rec, phi_bandpowers(rec), theory, self.recipe.sky.nside, None)
+        return self._shared
+
+    @cached_property
+    def bands(self) -> SharedBands:
+        """The same, from the first sky of all."""
+        sky = kept(self.store, amplitude_sky, 0)
+        maps = observe(self.recipe, sky["alm"], 0)
+        maps = maps if self.mask is None else maps * self.mask
+        return self.shared(reconstruct_legs(self.prepared.filtering(maps), self.recipe, self.prepared))
+
+    def data(self, number: int) -> LinearData:
+        """Band powers of a sky that are fitted."""
+        found = kept(self.store / self.name, self.amplitude_powers, number)
+        mean = np.concatenate([found["cmb"], self.bands.lensing(found)])
+        return fitted_range(self.bands.data(self.name, mean), self.recipe)
+
+    def model(self, cosmology: str) -> BandPowerModel:
+        """The expected band powers, with ΛCDM "free" or "fixed"."""
+        data = self.data(0)
+        recipe = self.recipe.model_copy(update={"split": self.recipe.split.model_copy(update={"cosmology": cosmology})})
+        surface = recipe_surface(recipe, data, theory_of(self.recipe), progress=say)
+        return band_power_model(data, surface)
+
+    def fit(self, data: LinearData, model: BandPowerModel, cosmology: str) -> Split:
+        """Both amplitudes, ΛCDM held or with a prior on τ alone; calibrations are held, as they are known here."""
+        from lensrec.theory.acoustic_scale import PARAMETERS
+
+        centre = dict(zip(PARAMETERS, model.surface.centre.tolist(), strict=True))
+        tau = (self.recipe.cosmology.tau, self.recipe.split.tau_sigma)
+        fixed = centre if cosmology == "fixed" else {}
+        return split(data, model, priors={"tau": tau}, fixed=fixed, draws=200, rng=np.random.default_rng(1))
+
+    def amplitudes(self, cosmology: str, count: int = COUNT) -> dict[str, np.ndarray]:
+        """Best fits (count, pairs, 2), and covariance of both amplitudes of one sky (2, 2)."""
+        model = self.model(cosmology)
+        best = np.zeros((count, len(AMPLITUDES), 2))
+        chi2 = np.zeros((count, len(AMPLITUDES)))
+        for number in range(count * len(AMPLITUDES)):
+            found = self.fit(self.data(number), model, cosmology)
+            at = [found.names.index(name) for name in (SMOOTHING, POTENTIAL)]
+            best[divmod(number, len(AMPLITUDES))] = found.best_fit[at]
+            chi2[divmod(number, len(AMPLITUDES))] = found.chi2
+        sigma = self.laplace(model, cosmology)
+        return {"best": best, "chi2": chi2, "covariance": sigma, "ndof": np.array(found.ndof)}
+
+    def laplace(self, model: BandPowerModel, cosmology: str) -> np.ndarray:
+        """(Jᵀ C⁻¹ J + priors)⁻¹ of both amplitudes at the fiducial."""
+        data = self.data(0)
+        jacobian = model.jacobian(model.start)[:, :8] if cosmology == "free" else model.jacobian(model.start)[:, 6:8]
+        fisher = jacobian.T @ np.linalg.solve(data.covariance, jacobian)
+        if cosmology == "free":
+            fisher[5, 5] += self.recipe.split.tau_sigma**-2
+        return np.linalg.inv(fisher)[-2:, -2:]
