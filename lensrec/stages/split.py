@@ -3,7 +3,8 @@
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,10 +74,46 @@ def split_published(
         )
     data = combined(*sets)
     surface = surface_of(_reach(data), progress=progress, nthreads=nthreads)
-    found = _fitted(data, band_power_model(data, surface), priors, fixed or {})
-    write_split(Path(out), data, found, surface, {one.name: one for one in sets}, title=", ".join(names))
+    found = fit_published(data, surface, priors=priors, fixed=fixed or {})
+    held = held_amplitudes(sets, surface, priors)
+    write_split(Path(out), data, found, surface, {one.name: one for one in sets}, title=", ".join(names), also=held)
     record_split(Path(out), command, {"data": list(names)})
     return found
+
+
+def fit_published(
+    data: LinearData,
+    surface: ResponseSurface,
+    *,
+    priors: Mapping[str, Prior] = PLANCK_PRIORS,
+    fixed: Mapping[str, float] = MappingProxyType({}),
+) -> Split:
+    """Fit band powers by a surface, with Planck's priors."""
+    return _fitted(data, band_power_model(data, surface), priors, fixed)
+
+
+def best_lcdm(
+    cmb: LinearData, surface: ResponseSurface, *, priors: Mapping[str, Prior] = PLANCK_PRIORS
+) -> dict[str, float]:
+    """The six parameters of the best fit of ΛCDM, A_L^TTTEEE = 1, to band powers of the CMB."""
+    found = fit_published(cmb, surface, priors=priors, fixed={SMOOTHING: 1.0})
+    return dict(zip(COSMOLOGY, found.parameters[: len(COSMOLOGY)].tolist(), strict=True))
+
+
+def held_amplitudes(
+    sets: Sequence[LinearData], surface: ResponseSurface, priors: Mapping[str, Prior]
+) -> dict[str, Any]:
+    """A_L^φφ of each set of lensing band powers relative to the best ΛCDM of the CMB's, held: as it is published.
+
+    With ΛCDM free A_L^φφ is relative to a C_L^φφ that moves with A_L^TTTEEE; published values are not.
+    """
+    cmb = [one for one in sets if (one.block != "PP").any()]
+    lensing = [one for one in sets if (one.block == "PP").all()]
+    if not cmb or not lensing:
+        return {}
+    lcdm = best_lcdm(combined(*cmb), surface, priors=priors)
+    found = {one.name: fit_published(one, surface, priors=priors, fixed=lcdm).summary()[POTENTIAL] for one in lensing}
+    return {"best_lcdm": lcdm, "A_L_phiphi_held": found}
 
 
 def write_split(
@@ -87,6 +124,7 @@ def write_split(
     lensing: Mapping[str, LinearData],
     *,
     title: str = "",
+    also: Mapping[str, Any] | None = None,
 ) -> None:
     """split.json, samples.ecsv and pictures/ of a split; split.json comes last.
 
@@ -94,13 +132,15 @@ def write_split(
     ----------
     lensing : mapping of name to LinearData
         Whose band powers of C_L^φφ are drawn.
+    also : mapping, optional
+        What else split.json is to say.
     """
     columns = {name: found.samples.points[:, k] for k, name in enumerate(found.names)}
     samples = {"weight": found.samples.weights, **columns, **found.derived}
     write_table(out / "samples.ecsv", samples, {}, "samples of the posterior with their weights, which add up to 1")
     for name, figure in split_figures(data, found, surface, lensing, title=title).items():
         save_figure(figure, out / "pictures" / f"{name}.png")
-    write_json(out / "split.json", found.summary())
+    write_json(out / "split.json", {**found.summary(), **(also or {})})
 
 
 def split_figures(
