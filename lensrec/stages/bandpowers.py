@@ -184,7 +184,7 @@ def shared_bands(
     kept = np.isin(arrays.block, asked.spectra) & np.tile(inner, len(_keys(decoupled)))
     windows = {key: rows[kept] for key, rows in arrays.windows.items() if rows[kept].any()}
     key = asked.estimator
-    phi = four_point_block(rec, table, key)
+    phi = four_point_block(rec, theory, table, key, nthreads=nthreads)
     joint = joined(rec, theory, windows, gaussian[np.ix_(kept, kept)], phi, nthreads=nthreads)
     n, m = int(kept.sum()), len(phi.sigma)
     template = LinearData(

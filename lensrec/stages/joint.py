@@ -60,7 +60,9 @@ class FourPoint:
     by_power: Mapping[str, NDArray[np.float64]]
 
 
-def four_point_block(rec: Reconstruction, table: Mapping[str, NDArray], key: str, *, nthreads: int = 0) -> FourPoint:
+def four_point_block(
+    rec: Reconstruction, theory: TheorySpectra, table: Mapping[str, NDArray], key: str, *, nthreads: int = 0
+) -> FourPoint:
     """Windows, errors and corrections of the band powers of one estimator.
 
     How the response of GMV and TTH changes with the CMB's spectra is not known here: they have no correction on these.
@@ -78,7 +80,7 @@ def four_point_block(rec: Reconstruction, table: Mapping[str, NDArray], key: str
         matrix = n1_derivative(first.phi, (key, key), recipe.L_max)
         n1 = bin_spectrum(first.spectra(setting.cl_lens)[key][0], bands)
     n0 = _n0_derivative(rec, key) if recipe.rdn0 == "none" else {}
-    corrections, offset = _corrections(rec, key, windows, matrix, n0, nthreads)
+    corrections, offset = _corrections(rec, theory, key, windows, matrix, n0, nthreads)
     sigma = np.sqrt(np.sum(np.square(errors), axis=0))
     by_power = {name: windows @ rows for name, rows in n0.items()}
     return FourPoint(bands, windows, sigma, corrections, offset, n1, by_power)
@@ -86,6 +88,7 @@ def four_point_block(rec: Reconstruction, table: Mapping[str, NDArray], key: str
 
 def _corrections(
     rec: Reconstruction,
+    theory: TheorySpectra,
     key: str,
     windows: NDArray,
     matrix: NDArray | None,
@@ -106,7 +109,7 @@ def _corrections(
     return lensing_corrections(
         windows,
         setting.cl_lens,
-        {name: setting.signal[name] for name in ("TT", "TE", "EE", "BB")},
+        {name: cl[: int(_bins(rec)[-1])] for name, cl in theory.lensed.items()},
         _bins(rec),
         ratio=ratio,
         n1_matrix=matrix,

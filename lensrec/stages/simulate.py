@@ -129,7 +129,10 @@ def draw_sky(recipe: Recipe, theory: TheorySpectra, sim: int, *, nthreads: int =
             primary |= lensed_spectra(theory.unlensed, theory.potential["PP"], amplitude=sky.a_smooth)
     elif extra:
         smoothed = lensed_spectra(theory.unlensed, theory.potential["PP"], amplitude=extra)
-        primary |= {key: smoothed[key] for key in ("TT", "EE", "TE")}
+        for key in ("TT", "EE", "TE"):
+            # Lensing brings some power to monopole and dipole, and taking lensing away would leave less than none.
+            smoothed[key][:2] = theory.unlensed[key][:2]
+            primary[key] = smoothed[key]
     teb, phi = draw_primary(
         primary, theory.potential, sky.lmax, seed=sky.seed, sim=sim, phi_seed=sky.phi_seed, nthreads=nthreads
     )

@@ -78,6 +78,16 @@ def test_a_phi_scales_phi_and_nothing_else_does(small: Make, theory: TheorySpect
     assert np.all(np.abs(alm_to_cl(another[0], unlensed[0]))[100:] > 0.9 * alm_to_cl(unlensed[0])[100:])
 
 
+def test_less_smoothing_than_phi_makes_is_no_negative_power(small: Make, theory: TheorySpectra) -> None:
+    spectra = theory.truncated(300)
+    unlensed, _ = draw_sky(small(), spectra, 2)
+    sharper, _ = draw_sky(small(sky={"a_phi": 1.0, "a_smooth": 0.9}), spectra, 2)
+    assert not sharper[:, 0].any()  # the monopole, as of any primary sky
+    ratio = alm_to_cl(sharper[0])[2:] / alm_to_cl(unlensed[0])[2:]
+    np.testing.assert_allclose(ratio, 1.0, atol=2e-3)  # a tenth of what lensing does to ℓ ≤ 300
+    assert np.any(np.abs(ratio - 1) > 1e-5)
+
+
 def test_a_seed_keeps_its_low_multipoles(small: Make) -> None:
     low = small()
     high = small(sky={"nside": 128, "lmax": 700, "lmax_data": 300})

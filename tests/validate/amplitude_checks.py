@@ -198,9 +198,9 @@ def published_split() -> Check:
         "What differs from the published analyses: plik_lite is marginalised over foregrounds beforehand; low-ℓ TT is "
         "two Gaussian bins, not Commander's likelihood; a prior on τ stands for SimAll's EE, and that of 0.0544 ± "
         "0.0073 is itself the posterior of TTTEEE with lowE, which counts TTTEEE twice (with lowE's own, 0.0506 ± "
-        f"0.0086, A_L^TTTEEE = {_value(low_e[SMOOTHING])}); the covariance of plik_lite with lensing is left out; ACT's "
-        "own value and that of ACT, Planck and SPT are relative to the best fits of their papers, with CMB spectra "
-        "fixed or nuisance parameters of their own."
+        f"0.0086, A_L^TTTEEE = {_value(low_e[SMOOTHING])}); the covariance of plik_lite with lensing is left out; "
+        "ACT's own value and that of ACT, Planck and SPT are relative to the best fits of their papers, with CMB "
+        "spectra fixed or nuisance parameters of their own."
     )
     head = [
         "data",

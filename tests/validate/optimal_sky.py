@@ -14,7 +14,7 @@ from lensrec.stages.reconstruct import Preparation, prepare
 from lensrec.stages.simulate import Sky, simulate
 from tests.validate.checks import Check
 
-COUNT, L_MAX = 4, 300
+COUNT, L_MAX = 2, 300
 EDGES = [30, 60, 100, 150, 220, 301]
 SETTINGS = {
     "name": "optimal",

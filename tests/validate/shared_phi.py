@@ -19,7 +19,7 @@ from lensrec.stages.setting import Setting, noise_of, optics_of, setting_of, the
 from lensrec.stages.simulate import draw_sky
 from tests.validate.checks import Check
 
-COUNT = 8
+COUNT = 4
 KEYS = ("TT", "EE", "TE", "EB", "MV", "GMV")
 EDGES = [50, 100, 200, 350, 500, 750, 1000, 1250, 1500, 1750, 2001]
 RECIPE = Recipe.model_validate(

@@ -1,0 +1,193 @@
+"""Band powers and the split of a run: by the commands, by Python, and against what was put in."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import sacc
+from scipy.stats import chi2
+
+import lensrec as lr
+from lensrec.fit import response_surface as surface_module
+from lensrec.rundir import open_run, read_table
+from lensrec.spectra.sacc_file import read_sacc
+from lensrec.stages.bandpowers import shared_bands
+from lensrec.stages.masking import noise_pattern
+from lensrec.stages.reconstruct import reconstruct
+from lensrec.stages.setting import theory_of
+from lensrec.stages.simulate import draw_sky, observe
+from lensrec.stages.surface import surface_at, surface_of
+from lensrec.theory.acoustic_scale import PARAMETERS, UnlensedCosmology
+from tests.stages.command import lensrec
+
+Make = Callable[..., lr.Recipe]
+RECIPE = """
+name: small
+cosmology: {lens_potential_accuracy: 1}
+sky: {nside: 64, lmax: 600, lmax_data: 160, seed: 5, n_sims: 2, epsilon: 1e-5}
+instrument: {fwhm: 30 arcmin, noise_t: 20}
+mask: {galactic_cut: 15, apodisation: 8}
+reconstruction: {lmin_t: 10, lmin_p: 10, lmax_t: 150, lmax_p: 150, L_max: 120, n_bins: 5, mean_field_sims: 4}
+bandpowers: {lmin: 20, lmax: 149, width: 26}
+split: {cosmology: fixed, L_min: 2, L_max: 121}
+"""
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of all stages."""
+    folder = tmp_path_factory.mktemp("split")
+    (folder / "small.yaml").write_text(RECIPE)
+    (folder / "whole.yaml").write_text("recipe: small.yaml\nstages: [simulate, reconstruct, bandpowers, split]\n")
+    answer = lensrec("run", folder / "whole.yaml", "--out", folder / "run")
+    assert (answer.status, answer.err) == (0, "")
+    return folder / "run"
+
+
+def test_a_run_leaves_both_amplitudes(run: Path) -> None:
+    found = json.loads((run / "split.json").read_text())
+    for key in ("A_L_TTTEEE", "A_L_phiphi", "delta"):
+        assert set(found[key]) == {"mean", "sigma"}
+    assert found["delta"]["mean"] == pytest.approx(found["A_L_TTTEEE"]["mean"] - found["A_L_phiphi"]["mean"])
+    assert found["delta_n_sigma"] == pytest.approx(found["delta"]["mean"] / found["delta"]["sigma"])
+    assert abs(found["A_L_phiphi"]["mean"] - 1) < 4 * found["A_L_phiphi"]["sigma"]
+    assert 1e-4 < found["chi2_pte"] < 1 - 1e-4
+    pictures = {p.stem for p in (run / "pictures").glob("*.png")}
+    assert pictures >= {"bandpowers", "bandpowers_phi", "correlation", "amplitudes", "corner", "smoothing", "lensing"}
+
+
+def test_the_sacc_file_is_what_others_read(run: Path) -> None:
+    content = sacc.Sacc.load_fits(str(run / "bandpowers.sacc.fits"))
+    counts = {name: len(content.indices(name)) for name in content.get_data_types()}
+    assert counts["cl_ee"] == counts["cl_0e"] == 5
+    data = read_sacc(run / "bandpowers.sacc.fits")
+    skies = [read_table(run / "spectra" / f"{sim:04d}.ecsv")["power"] for sim in range(2)]
+    np.testing.assert_allclose(data.mean, np.mean(skies, axis=0), rtol=1e-12)
+    assert data.block.tolist() == ["TT"] * 5 + ["TE"] * 5 + ["EE"] * 5 + ["PP"] * 5
+
+
+def test_corrections_vanish_at_the_fiducial(run: Path) -> None:
+    data, theory = read_sacc(run / "bandpowers.sacc.fits"), theory_of(open_run(run).recipe)
+    spectra = {**theory.lensed, "PP": theory.potential["PP"]}
+    plain = replace(data, corrections={}, offset=np.zeros(len(data)))
+    np.testing.assert_allclose(data.expected(spectra), plain.expected(spectra), rtol=1e-11)
+    assert set(data.corrections) == {"TT", "TE", "EE", "PP"}
+    # a hotter sky has a stronger response: φφ comes out higher by twice that
+    hotter = {**spectra, **{key: 1.01 * spectra[key] for key in ("TT", "TE", "EE")}}
+    phi = data.block == "PP"
+    ratio = data.expected(hotter)[phi] / data.expected(spectra)[phi]
+    assert np.all((ratio > 1.018) & (ratio < 1.022))
+
+
+def test_python_gives_what_the_command_gives(run: Path) -> None:
+    recipe = open_run(run).recipe
+    sky = lr.simulate(recipe, 0)
+    rec = lr.reconstruct(sky.data, recipe)
+    found = lr.bandpowers(rec, sky.data)
+    expected = read_table(run / "spectra" / "0000.ecsv")["power"]
+    cmb = found.data.block != "PP"
+    np.testing.assert_allclose(found.data.mean[cmb], expected[cmb], rtol=1e-6)
+    assert "band powers: small" in found._repr_html_()
+    amplitudes = lr.split(found).summary()
+    assert abs(amplitudes["A_L_phiphi"]["mean"] - 1) < 5 * amplitudes["A_L_phiphi"]["sigma"]
+
+
+def test_commands_go_on_and_say_what_is_missing(run: Path, tmp_path: Path) -> None:
+    before = (run / "spectra" / "0000.ecsv").stat().st_mtime_ns
+    assert lensrec("bandpowers", run).status == 0
+    assert (run / "spectra" / "0000.ecsv").stat().st_mtime_ns == before
+    answer = lensrec("split", run)
+    assert answer.status == 0
+    assert "A_L^TTTEEE" in answer.out
+    (tmp_path / "small.yaml").write_text(RECIPE)
+    assert lensrec("simulate", tmp_path / "small.yaml", "--out", tmp_path / "new").status == 0
+    for command, needed in (("bandpowers", "lensrec reconstruct"), ("split", "lensrec bandpowers")):
+        answer = lensrec(command, tmp_path / "new")
+        assert (answer.status, answer.err.count("\n")) == (1, 1)
+        assert f"run {needed} first" in answer.err
+    answer = lensrec("split", run, "--set", "bandpowers.width=13")
+    assert answer.status == 1
+    assert "bandpowers.width: 26 -> 13" in answer.err
+    for words in (("split",), ("split", run, "--data", "x"), ("split", "--data", "x"), ("split", run, "--tau", "0.05")):
+        assert lensrec(*words).status == 2
+    answer = lensrec("split", "--data", "planck2019", "--out", tmp_path / "published")
+    assert (answer.status, answer.err.count("\n")) == (1, 1)
+    assert "planck2018_plik_lite" in answer.err
+
+
+def test_band_powers_of_masked_skies_are_unbiased(small: Make) -> None:
+    """60 Gaussian skies with uneven noise behind a mask, against windows and analytic covariance; chance 1e-4 each."""
+    recipe = small(
+        sky={"lensed": False},
+        instrument={"hits": "ecliptic", "noise_t": 60, "lknee_t": 60, "slope_t": -2},
+        mask={"galactic_cut": 20, "apodisation": 6},
+        bandpowers={"lmin": 20, "lmax": 115, "width": 24, "spectra": ["TT", "TE", "EE", "BB"]},
+    )
+    theory = theory_of(recipe)
+    rec = reconstruct(lr.simulate(recipe, 0).data, recipe)
+    pattern = noise_pattern(recipe.instrument, 64, rec.mask)
+    shared = shared_bands(rec, rec.bandpowers(), theory, 64, pattern)
+    assert rec.mask is not None
+    skies = []
+    for sim in range(60):
+        unlensed, _ = draw_sky(recipe, theory, sim)
+        alm = unlensed[:, : 129 * 130 // 2] if unlensed.shape[1] == 129 * 130 // 2 else _cut(unlensed, 128)
+        skies.append(shared.cmb(observe(recipe, alm, sim, pattern=pattern) * rec.mask))
+    n = len(skies[0])
+    covariance = shared.template.covariance[:n, :n]
+    away = np.mean(skies, axis=0) - shared.template.expected({**theory.lensed, "PP": theory.potential["PP"]})[:n]
+    value = away @ np.linalg.solve(covariance / 60, away)
+    assert 1e-4 < chi2.sf(value, n) < 1 - 1e-4
+    # the sum of all skies' χ², of 60 n degrees of freedom, to 4 standard deviations
+    residuals = np.array(skies) - np.mean(skies, axis=0)
+    total = np.einsum("si,ij,sj->", residuals, np.linalg.inv(covariance), residuals)
+    assert abs(total / (59 * n) - 1) < 4 * np.sqrt(2 / (59 * n)) + 0.03  # and 3 % for the narrow kernels' variances
+
+
+def _cut(alm: np.ndarray, lmax: int) -> np.ndarray:
+    from lensrec.sphere.alm import resize_alm
+
+    return np.stack([resize_alm(row, lmax) for row in alm])
+
+
+def _cheap(theta: np.ndarray, *, lmax: int, mnu: float, lens_potential_accuracy: float) -> UnlensedCosmology:
+    ell = np.arange(lmax + 1501.0)
+    cls = {key: np.exp(theta[3]) / (ell + 1 + theta[k]) for k, key in enumerate(("TT", "EE", "TE"))}
+    return UnlensedCosmology(cls, 1e-9 / (ell + 1.0) ** 4, 67.0, 0.3)
+
+
+def test_a_surface_is_computed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+
+    def counted(theta: np.ndarray, **options: float) -> UnlensedCosmology:
+        calls.append(tuple(theta))
+        if len(calls) == 20:
+            raise KeyboardInterrupt
+        return _cheap(theta, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(surface_module, "unlensed_cosmology", counted)
+    monkeypatch.setattr("lensrec.stages.surface.cache_folder", lambda: tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        surface_of(30, nthreads=1)
+    first = surface_of(30, nthreads=1)
+    assert len(calls) == 44  # 43 cosmologies, and the one that was broken off
+    again = surface_of(101, nthreads=1)
+    assert len(calls) == 44
+    np.testing.assert_array_equal(first.cmb, again.cmb)
+    assert first.lmax == 200
+
+
+def test_a_surface_of_one_cosmology_has_the_smoothing_of_the_whole_one(small: Make) -> None:
+    from lensrec.theory.lensing import lensed_spectra
+
+    theory = theory_of(small(sky={"nside": 512, "lmax": 1500}))
+    surface = surface_at(theory, 300, nthreads=1)
+    for amplitude in (0.8, 1.18):
+        expected = lensed_spectra(theory.unlensed, theory.potential["PP"], lmax=300, amplitude=amplitude)
+        got = surface.spectra(np.zeros(len(PARAMETERS)), a_smooth=amplitude, a_phi=1.3)
+        for key in ("TT", "EE", "BB"):
+            np.testing.assert_allclose(got[key][2:], expected[key][2:301], rtol=1e-4)
+        np.testing.assert_allclose(got["PP"], 1.3 * theory.potential["PP"])
