@@ -17,6 +17,7 @@ class Bandpowers(Section):
     lmax: Annotated[int, Field(ge=2)] = DERIVED  # that no band passes; the larger of reconstruction.lmax_t and lmax_p
     width: PositiveInt = DERIVED  # multipoles in a band; 30, less where lmax is low
     spectra: Annotated[tuple[Literal["TT", "TE", "EE", "BB"], ...], Field(min_length=1)] = DERIVED  # all but BB
+    pure_b: bool = False  # purify B of what E leaks into it behind a mask; where BB is wanted, it should be
     estimator: str = DERIVED  # whose φ̂ is joined to them; MV, or the first of reconstruction.estimators
     covariance: Literal["analytic", "simulations"] = "analytic"  # simulations: shrunk towards the analytic one
 

@@ -14,7 +14,9 @@ from lensrec.spectra.bandpowers import Bands
 from lensrec.spectra.gaussian_covariance import gaussian_covariance, squared_masks
 from lensrec.spectra.linear_data import CMB_BLOCKS, LinearData
 from lensrec.spectra.pseudo_cl import Decoupling, band_arrays, decoupling, mask_spectrum, noise_bias, pseudo_spectra
+from lensrec.spectra.purification import MaskDerivatives, purification_weights, purified_alm, purified_noise_bias
 from lensrec.spectra.sacc_file import write_sacc
+from lensrec.sphere.grids import healpix_grid
 from lensrec.stages.estimate import map_to_alm
 from lensrec.stages.joint import four_point_block, joined
 from lensrec.stages.masking import noise_pattern
@@ -78,6 +80,10 @@ class SharedBands:
     template : LinearData
         Everything but the measured values, which are zero: windows, corrections, covariance of one sky.
     fiducial : dict of spectra
+    mask : array (npix,) or None
+        That which maps carry.
+    purifying : MaskDerivatives or None
+        Where B is purified.
     """
 
     recipe: Recipe
@@ -88,13 +94,21 @@ class SharedBands:
     n1: NDArray[np.float64]
     template: LinearData
     fiducial: Mapping[str, NDArray[np.float64]]
+    mask: NDArray | None = None
+    purifying: MaskDerivatives | None = None
 
     def cmb(self, maps: NDArray, *, nthreads: int = 0) -> NDArray[np.float64]:
         """Band powers of T, Q, U (1 or 3, npix) that carry the mask, in the order of the template."""
         lmax = int(self.decoupled.edges[-1]) - 1
         nside = round((maps.shape[-1] / 12) ** 0.5)
         precision = self.recipe.reconstruction.precision
+        if self.purifying is not None and self.mask is not None:
+            # The weights that purify are the mask up to some multipole: maps are weighted by them instead.
+            bare = np.divide(maps, self.mask, out=np.zeros(maps.shape), where=self.mask > 0)
+            maps = bare * self.purifying.weight
         alm = np.stack(list(map_to_alm(maps, nside, lmax, precision=precision, nthreads=nthreads).values()))
+        if self.purifying is not None and len(maps) == 3:
+            alm[2] = purified_alm(bare[1:], self.purifying, healpix_grid(nside), lmax, nthreads=nthreads)[1]
         powers = self.decoupled.bandpowers(pseudo_spectra(alm), self.noise)
         return np.concatenate([powers[key] for key in _keys(self.decoupled)])[self.kept]
 
@@ -162,7 +176,9 @@ def shared_bands(
     edges, inner = _edges(recipe, nside)
     lmax, lmax_sky = edges[-1] - 1, max(recipe.sky.lmax_data, edges[-1] - 1)
     optics = optics_of(recipe.instrument, nside, lmax_sky)
-    weight_cl = None if mask is None else mask_spectrum(mask, lmax + lmax_sky, nthreads=nthreads)
+    purifying = purification_weights(mask, nthreads=nthreads) if mask is not None and asked.pure_b else None
+    weight = mask if purifying is None else purifying.weight
+    weight_cl = None if weight is None else mask_spectrum(weight, lmax + lmax_sky, nthreads=nthreads)
     keys = CMB_BLOCKS if set(asked.spectra) - {"TT"} else ("TT",)
     decoupled = decoupling(
         weight_cl,
@@ -170,13 +186,16 @@ def shared_bands(
         lmax_sky=lmax_sky,
         transfer={"T": optics.temperature, "P": optics.polarisation},
         keys=keys,
+        pure_b=purifying is not None,
         nthreads=nthreads,
     )
     raw = {key: cl for key, cl in noise_of(recipe.instrument, lmax_sky).items() if key in keys}
     uneven = pattern if pattern is not None or mask is None else np.ones_like(mask)
-    seen = None if uneven is None else mask_spectrum((1.0 if mask is None else mask) * uneven, lmax + lmax_sky)
+    seen = None if uneven is None else mask_spectrum((1.0 if weight is None else weight) * uneven, lmax + lmax_sky)
     noise = noise_bias(raw, seen, lmax, nthreads=nthreads)
-    squares = None if mask is None else squared_masks(mask, lmax, noise_pattern=pattern, nthreads=nthreads)
+    if purifying is not None and "BB" in raw:
+        noise["BB"] = _purified_noise(recipe, raw["BB"], purifying, nside, lmax, pattern, weight_cl)
+    squares = None if weight is None else squared_masks(weight, lmax, noise_pattern=pattern, nthreads=nthreads)
     if mask is None and pattern is not None:
         squares = squared_masks(np.ones(12 * nside**2), lmax, noise_pattern=pattern, nthreads=nthreads)
     gaussian = gaussian_covariance(decoupled, theory.lensed, noise=noise, squares=squares, nthreads=nthreads).total
@@ -201,7 +220,28 @@ def shared_bands(
         metadata={"estimator": key, "f_sky": rec.moment(2), "scaling": "l(l+1)/2pi, phi: [L(L+1)]^2/2pi"},
     )
     fiducial = {**theory.lensed, "PP": theory.potential["PP"]}
-    return SharedBands(recipe, decoupled, noise, kept, phi.bands, phi.n1, template, fiducial)
+    return SharedBands(recipe, decoupled, noise, kept, phi.bands, phi.n1, template, fiducial, mask, purifying)
+
+
+def _purified_noise(
+    recipe: Recipe,
+    noise: NDArray,
+    purifying: MaskDerivatives,
+    nside: int,
+    lmax: int,
+    pattern: NDArray | None,
+    weight_cl: NDArray | None,
+) -> NDArray[np.float64]:
+    """Mean pseudo-spectrum of the noise in purified B."""
+    if pattern is None:
+        return noise_bias({"BB": noise}, weight_cl, lmax, pure_b=True)["BB"]
+    if recipe.instrument.lknee_p is not None:
+        raise ValueError(
+            "bandpowers.pure_b: true, but noise is both uneven and red, whose bias in purified B is not known; "
+            "set instrument.hits or lknee_p to null, or pure_b to false"
+        )
+    level = recipe.instrument.noise_p_rad**2
+    return purified_noise_bias(level, purifying, lmax, grid=healpix_grid(nside), noise_pattern=pattern)
 
 
 def _edges(recipe: Recipe, nside: int) -> tuple[list[int], NDArray[np.bool_]]:

@@ -118,13 +118,14 @@ def test_commands_go_on_and_say_what_is_missing(run: Path, tmp_path: Path) -> No
     assert "planck2018_plik_lite" in answer.err
 
 
-def test_band_powers_of_masked_skies_are_unbiased(small: Make) -> None:
+@pytest.mark.parametrize("pure_b", [False, True])
+def test_band_powers_of_masked_skies_are_unbiased(small: Make, pure_b: bool) -> None:
     """60 Gaussian skies with uneven noise behind a mask, against windows and analytic covariance; chance 1e-4 each."""
     recipe = small(
         sky={"lensed": False},
-        instrument={"hits": "ecliptic", "noise_t": 60, "lknee_t": 60, "slope_t": -2},
-        mask={"galactic_cut": 20, "apodisation": 6},
-        bandpowers={"lmin": 20, "lmax": 115, "width": 24, "spectra": ["TT", "TE", "EE", "BB"]},
+        instrument={"hits": "ecliptic", "noise_t": 60, "lknee_t": 60, "slope_t": -2, "noise_p": 10 if pure_b else 85},
+        mask={"galactic_cut": 20, "apodisation": 12, "kind": "C1"},
+        bandpowers={"lmin": 30, "lmax": 113, "width": 28, "spectra": ["TT", "TE", "EE", "BB"], "pure_b": pure_b},
     )
     theory = theory_of(recipe)
     rec = reconstruct(lr.simulate(recipe, 0).data, recipe)
@@ -145,6 +146,21 @@ def test_band_powers_of_masked_skies_are_unbiased(small: Make) -> None:
     residuals = np.array(skies) - np.mean(skies, axis=0)
     total = np.einsum("si,ij,sj->", residuals, np.linalg.inv(covariance), residuals)
     assert abs(total / (59 * n) - 1) < 4 * np.sqrt(2 / (59 * n)) + 0.03  # and 3 % for the narrow kernels' variances
+
+
+def test_uneven_red_noise_cannot_be_purified(run: Path, tmp_path: Path) -> None:
+    changed = RECIPE.replace(
+        "noise_t: 20", "noise_t: 20, hits: ecliptic, lknee_p: 50, slope_p: -1, lknee_t: 5, slope_t: -1"
+    )
+    recipe = lr.Recipe.load(_written(tmp_path, changed), ["bandpowers.pure_b=true", "reconstruction.mean_field_sims=0"])
+    sky = lr.simulate(recipe, 0)
+    with pytest.raises(ValueError, match="both uneven and red"):
+        lr.bandpowers(lr.reconstruct(sky.data, recipe), sky.data)
+
+
+def _written(folder: Path, text: str) -> Path:
+    (folder / "small.yaml").write_text(text)
+    return folder / "small.yaml"
 
 
 def _cut(alm: np.ndarray, lmax: int) -> np.ndarray:
