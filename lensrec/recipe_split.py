@@ -44,6 +44,7 @@ class Split(Section):
     tau_sigma: PositiveFloat = 0.0073  # of Planck 2018 (1807.06209): the lowest E modes, which are not among the data
     calibration: NonNegativeFloat = 0.0025  # standard deviation of the calibration of T; 0 holds it at 1
     polarisation: NonNegativeFloat = 0.005  # likewise of the polarisation efficiency
+    beam: NonNegativeFloat = 0.0  # relative standard deviation of the beam's width; marginalised over in the covariance
     L_min: PositiveInt = 40  # of the bands of φ̂ that are fitted
     L_max: PositiveInt = 1000
 

@@ -1,4 +1,8 @@
-"""Tests that need a GPU are left out where there is none, and it is said why."""
+"""Tests of a GPU and of published data are left out where there are none, and it is said why."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -6,6 +10,21 @@ from lensrec.arrays import backend
 from lensrec.devices import NoDevice
 
 _REASON = pytest.StashKey[str]()
+
+
+@pytest.fixture
+def published_folder(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
+    """Folder of a data set in LENSREC_DATA, or beside the project; LENSREC_DATA then names it."""
+    beside = Path(__file__).resolve().parents[1] / ".." / "shared" / "data"
+    root = Path(os.environ.get("LENSREC_DATA") or beside)
+
+    def find(name: str) -> Path:
+        if not (root / name).is_dir():
+            pytest.skip(f"no folder {name} of published data: set LENSREC_DATA to the one that holds it")
+        monkeypatch.setenv("LENSREC_DATA", str(root))
+        return root / name
+
+    return find
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -12,12 +12,12 @@ from lensrec.quadratic.estimators import quadratic_estimates
 from lensrec.recipe import Recipe
 from lensrec.sky.instrument import observed_alm
 from lensrec.spectra.bandpowers import Bands, bin_spectrum
-from lensrec.sphere.alm import alm_to_cl, resize_alm
+from lensrec.sphere.alm import alm_to_cl, lmax_of, resize_alm, scale_alm
 from lensrec.sphere.grids import healpix_grid
-from lensrec.sphere.sht import synthesis_tp
+from lensrec.sphere.sht import analysis, synthesis, synthesis_tp
 from lensrec.stages.estimate import estimate_phi
 from lensrec.stages.filtering import Filtering
-from lensrec.stages.masking import mask_moment
+from lensrec.stages.masking import SMALLEST_WEIGHT, mask_moment
 from lensrec.stages.placing import Quadratic
 from lensrec.stages.setting import Setting, optics_of
 from lensrec.stages.simulate import draw_sky, lensed_alm
@@ -36,7 +36,7 @@ class SimulatedResponse:
     cross : dict of key to array (count, L_max+1)
         φ̂ × φ_in of each, over ⟨w²⟩.
     power : array (count, L_max+1)
-        φ_in × φ_in.
+        φ_in × φ_in, of that part of the sky which φ̂ is of; see `seen_power`.
     """
 
     cross: dict[str, NDArray[np.float64]]
@@ -130,10 +130,34 @@ def response_sky(
             maps *= mask
         legs = filtering(maps)
         estimates.append(estimate_phi(legs, setting, lmax_phi, quadratic=quadratic, nthreads=nthreads))
-    phi, fsky = resize_alm(phi, lmax_phi), mask_moment(mask, 2, recipe.reconstruction.filter)
-    up, down = estimates
+    fsky = mask_moment(mask, 2, recipe.reconstruction.filter)
+    power = seen_power(phi, recipe, nside, mask, lmax_phi, nthreads=nthreads) / fsky
+    phi, (up, down) = resize_alm(phi, lmax_phi), estimates
     out = {key: alm_to_cl(0.5 * (up[key][0] - down[key][0]), phi) / fsky for key in setting.keys}
-    return out | {"power": alm_to_cl(phi)}
+    return out | {"power": power}
+
+
+def seen_power(
+    phi: NDArray, recipe: Recipe, nside: int, mask: NDArray | None, lmax_phi: int, *, nthreads: int = 0
+) -> NDArray[np.float64]:
+    """C_L^φφ of w²κ with κ, (lmax_phi+1,): that which φ̂, an estimate of w²κ, would have with φ_in if it had no noise.
+
+    Its mean over skies is ⟨w²⟩ C_L^φφ, as that of φ̂ × φ_in is R ⟨w²⟩ C_L^φφ; and where φ happens to be strong in what
+    is seen of the sky both are larger, so that their ratio scatters far less than that of φ̂ × φ_in to all of φ_in.
+    """
+    if mask is None:
+        return alm_to_cl(resize_alm(phi, lmax_phi))
+    weights = (mask > SMALLEST_WEIGHT) if recipe.reconstruction.filter == "optimal" else mask**2
+    top = min(lmax_of(len(phi)), 2 * nside)
+    ell = np.arange(top + 1.0)
+    to_kappa = ell * (ell + 1.0) / 2.0
+    kappa = scale_alm(resize_alm(phi, top), to_kappa).astype(np.complex128)
+    grid = healpix_grid(nside)
+    seen = analysis(weights * synthesis(kappa, grid, nthreads=nthreads), grid, min(top, lmax_phi), nthreads=nthreads)
+    cross = alm_to_cl(seen, resize_alm(kappa, min(top, lmax_phi)))
+    out = np.zeros(lmax_phi + 1)
+    out[1 : len(cross)] = cross[1:] / to_kappa[1 : len(cross)] ** 2
+    return out
 
 
 def gathered(each: list[Mapping[str, NDArray]], setting: Setting) -> SimulatedResponse:

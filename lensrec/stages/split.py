@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lensrec.engine import Progress
-from lensrec.fit.band_power_model import CALIBRATION, EFFICIENCY, POTENTIAL, SMOOTHING, BandPowerModel, band_power_model
+from lensrec.fit.band_power_model import (
+    CALIBRATION,
+    EFFICIENCY,
+    PARAMETERS,
+    POTENTIAL,
+    SMOOTHING,
+    BandPowerModel,
+    band_power_model,
+)
 from lensrec.fit.published import published
 from lensrec.fit.response_surface import ResponseSurface
 from lensrec.fit.split import PLANCK_PRIORS, Prior, Split, split
@@ -35,6 +44,9 @@ log = logging.getLogger(__name__)
 
 SEED = 1180
 """Of the samples that are drawn from a posterior."""
+
+MIDDLE = 1000
+"""Multipole at which the CMB is cut in two."""
 
 CORRELATED = {"planck_pr4_lensing", "act_dr6_lensing"}
 
@@ -76,6 +88,7 @@ def split_published(
     surface = surface_of(_reach(data), progress=progress, nthreads=nthreads)
     found = fit_published(data, surface, priors=priors, fixed=fixed or {})
     held = held_amplitudes(sets, surface, priors)
+    held["parts"] = separate_amplitudes(data, found, surface, priors, fixed or {})
     write_split(Path(out), data, found, surface, {one.name: one for one in sets}, title=", ".join(names), also=held)
     record_split(Path(out), command, {"data": list(names)})
     return found
@@ -215,8 +228,8 @@ def split_sky(found: Bandpowers, *, progress: Progress | None = None, nthreads: 
         See `lensrec.fit.split.Split`; `.summary()` is what split.json holds.
     """
     data, recipe = fitted_range(found.data, found.recipe), found.recipe
-    theory = theory_of(recipe)
-    surface = recipe_surface(recipe, data, theory, progress=progress, nthreads=nthreads)
+    data = with_beam(recipe, data, found.fiducial)
+    surface = recipe_surface(recipe, data, theory_of(recipe), progress=progress, nthreads=nthreads)
     return fit_recipe(recipe, data, surface)
 
 
@@ -249,12 +262,71 @@ def recipe_surface(
     return made.anchored({key: cl[: made.lmax + 2501] for key, cl in fiducial.items()})
 
 
-def fit_recipe(recipe: Recipe, data: LinearData, surface: ResponseSurface) -> Split:
-    """The fit that a recipe asks for."""
+def with_beam(recipe: Recipe, data: LinearData, fiducial: Mapping[str, NDArray]) -> LinearData:
+    """Band powers whose covariance has what a beam of uncertain width adds, σ² t tᵀ with t = ∂d/∂ln FWHM.
+
+    A beam that is believed wider than it is by δ leaves C_ℓ [1 + 2 ℓ(ℓ+1) s² δ] in beam-deconvolved spectra, with
+    b_ℓ = exp(−ℓ(ℓ+1)s²/2); φφ follows by what its normalisation takes from these.
+    """
+    sigma = recipe.split.beam
+    if not sigma:
+        return data
+    s2 = recipe.instrument.fwhm_rad**2 / (8.0 * np.log(2.0))
+    wider = dict(fiducial)
+    for key in CMB_BLOCKS:
+        ell = np.arange(len(fiducial[key]), dtype=np.float64)
+        wider[key] = fiducial[key] * (1.0 + 2.0 * ell * (ell + 1.0) * s2)
+    template = sigma * (data.expected(wider) - data.expected(fiducial))
+    return replace(data, covariance=data.covariance + np.outer(template, template))
+
+
+def separate_amplitudes(
+    data: LinearData, found: Split, surface: ResponseSurface, priors: Mapping[str, Prior], fixed: Mapping[str, float]
+) -> dict[str, dict[str, float]]:
+    """Each amplitude by single spectra, ranges of ℓ and of L.
+
+    A_L^TTTEEE of TT, TE or EE alone, and of all below and above `MIDDLE`, with all else free that was; A_L^φφ below and
+    above the middle of the bands, with ΛCDM and A_L^TTTEEE held at the best fit of all. What cannot be fitted alone is
+    left out.
+    """
+    cmb = data.block != "PP"
+    parts = {key: data.block == key for key in ("TT", "TE", "EE")}
+    parts |= {f"ℓ < {MIDDLE}": cmb & (data.centre < MIDDLE), f"ℓ ≥ {MIDDLE}": cmb & (data.centre >= MIDDLE)}
+    out = {}
+    for name, rows in parts.items():
+        if not rows.any() or not (cmb & ~rows).any():
+            continue
+        chosen = data.selected(rows)
+        own = {key: prior for key, prior in priors.items() if key != EFFICIENCY or name != "TT"}
+        try:
+            out[name] = _fitted(chosen, band_power_model(chosen, surface), own, fixed).summary()[SMOOTHING]
+        except ValueError:
+            log.info("A_L^TTTEEE of %s alone cannot be told from other parameters", name)
+    lensing = np.flatnonzero(~cmb)
+    if len(lensing) >= 4:
+        middle = int(data.low[lensing[len(lensing) // 2]])
+        held = dict(zip(PARAMETERS, found.parameters.tolist(), strict=True))
+        held.pop(POTENTIAL)
+        for name, rows in (
+            (f"L < {middle}", ~cmb & (data.low < middle)),
+            (f"L ≥ {middle}", ~cmb & (data.low >= middle)),
+        ):
+            chosen = data.selected(rows)
+            out[name] = _fitted(chosen, band_power_model(chosen, surface), {}, held).summary()[POTENTIAL]
+    return out
+
+
+def priors_of(recipe: Recipe, data: LinearData, surface: ResponseSurface) -> tuple[dict[str, Prior], dict[str, float]]:
+    """Priors and what is held, as a recipe says."""
     asked = recipe.split
     priors: dict[str, Prior] = {"tau": (asked.tau, asked.tau_sigma)}
     for name, sigma in ((CALIBRATION, asked.calibration), (EFFICIENCY, asked.polarisation)):
         if sigma and (name == CALIBRATION or set(data.block.tolist()) & {"TE", "EE", "BB"}):
             priors[name] = (1.0, sigma)
     fixed = dict(zip(COSMOLOGY, surface.centre.tolist(), strict=True)) if asked.cosmology == "fixed" else {}
-    return _fitted(data, band_power_model(data, surface), priors, fixed)
+    return priors, fixed
+
+
+def fit_recipe(recipe: Recipe, data: LinearData, surface: ResponseSurface) -> Split:
+    """The fit that a recipe asks for."""
+    return _fitted(data, band_power_model(data, surface), *priors_of(recipe, data, surface))

@@ -4,7 +4,15 @@ from lensrec.engine import Progress
 from lensrec.fit.split import Split
 from lensrec.rundir import RunDir, read_theory
 from lensrec.stages.bandpowers_run import read_bandpowers
-from lensrec.stages.split import fit_recipe, fitted_range, recipe_surface, write_split
+from lensrec.stages.split import (
+    fit_recipe,
+    fitted_range,
+    priors_of,
+    recipe_surface,
+    separate_amplitudes,
+    with_beam,
+    write_split,
+)
 
 
 def split_run(run: RunDir, *, progress: Progress | None = None, nthreads: int = 0) -> Split:
@@ -17,8 +25,11 @@ def split_run(run: RunDir, *, progress: Progress | None = None, nthreads: int = 
     ValueError
         If there are no band powers, or the fit has no minimum.
     """
-    data = fitted_range(read_bandpowers(run), run.recipe)
-    surface = recipe_surface(run.recipe, data, read_theory(run), progress=progress, nthreads=nthreads)
-    found = fit_recipe(run.recipe, data, surface)
-    write_split(run.path, data, found, surface, {run.recipe.name: data}, title=run.recipe.name)
+    recipe, theory = run.recipe, read_theory(run)
+    data = fitted_range(read_bandpowers(run), recipe)
+    data = with_beam(recipe, data, {**theory.lensed, "PP": theory.potential["PP"]})
+    surface = recipe_surface(recipe, data, theory, progress=progress, nthreads=nthreads)
+    found = fit_recipe(recipe, data, surface)
+    parts = separate_amplitudes(data, found, surface, *priors_of(recipe, data, surface))
+    write_split(run.path, data, found, surface, {recipe.name: data}, title=recipe.name, also={"parts": parts})
     return found

@@ -243,7 +243,8 @@ def split_table(summary: Mapping[str, Any]) -> str:
     summary : mapping
         As in split.json: "A_L_TTTEEE", "A_L_phiphi" and "delta", each {"mean", "sigma"} or None; "correlation",
         "delta_n_sigma"; where there are, "delta_pte", "chi2" and "ndof" of all, and "chi2_blocks", a mapping of
-        name to {"chi2", "n"}; "A_L_phiphi_held", one of name to {"mean", "sigma"}.
+        name to {"chi2", "n"}; "A_L_phiphi_held" and "parts", mappings of name to
+        {"mean", "sigma"}.
 
     Returns
     -------
@@ -261,6 +262,8 @@ def split_table(summary: Mapping[str, Any]) -> str:
         ]
         if "delta_pte" in summary:
             rows.append(("PTE of A_L^TTTEEE = A_L^φφ", f"{summary['delta_pte']:7.3f}"))
+    for name, part in summary.get("parts", {}).items():
+        rows.append((f"{'A_L^φφ' if name.startswith('L') else 'A_L^TTTEEE'}, {name} alone", _measured(part)))
     for name, held in summary.get("A_L_phiphi_held", {}).items():
         rows.append((f"A_L^φφ of {name}, ΛCDM held", _measured(held)))
     blocks = {

@@ -1,8 +1,4 @@
-"""The published data that tests read, where they are on this machine."""
-
-import os
-from collections.abc import Callable
-from pathlib import Path
+"""A cosmology that published data are compared with."""
 
 import camb
 import numpy as np
@@ -10,21 +6,6 @@ import pytest
 from numpy.typing import NDArray
 
 from lensrec.theory.boltzmann import FIDUCIAL
-
-
-@pytest.fixture
-def published_folder(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
-    """Folder of a data set in LENSREC_DATA, or beside the project; LENSREC_DATA then names it."""
-    beside = Path(__file__).resolve().parents[2] / ".." / "shared" / "data"
-    root = Path(os.environ.get("LENSREC_DATA") or beside)
-
-    def find(name: str) -> Path:
-        if not (root / name).is_dir():
-            pytest.skip(f"no folder {name} of published data: set LENSREC_DATA to the one that holds it")
-        monkeypatch.setenv("LENSREC_DATA", str(root))
-        return root / name
-
-    return find
 
 
 @pytest.fixture(scope="session")
