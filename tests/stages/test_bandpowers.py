@@ -12,8 +12,10 @@ from scipy.stats import chi2
 
 import lensrec as lr
 from lensrec.fit import response_surface as surface_module
+from lensrec.recipe import Mask
 from lensrec.rundir import open_run, read_table
 from lensrec.sky.instrument import gaussian_beam
+from lensrec.sky.io import write_map
 from lensrec.spectra.sacc_file import read_sacc
 from lensrec.stages.bandpowers import shared_bands
 from lensrec.stages.masking import noise_pattern
@@ -122,6 +124,29 @@ def test_commands_go_on_and_say_what_is_missing(run: Path, tmp_path: Path) -> No
     answer = lensrec("split", "--data", "planck2019", "--out", tmp_path / "published")
     assert (answer.status, answer.err.count("\n")) == (1, 1)
     assert "planck2018_plik_lite" in answer.err
+
+
+def test_a_map_from_outside_has_band_powers_too(run: Path, tmp_path: Path) -> None:
+    recipe, mask = open_run(run).recipe, run / "mask.fits"
+    write_map(tmp_path / "iqu.fits", lr.simulate(recipe.model_copy(update={"mask": Mask()}), 0).data)
+    out = tmp_path / "map"
+    words = ("--fwhm", "30arcmin", "--noise", "20", "--lmin", "10", "--lmax", "150", "--apodise", "0", "--out", out)
+    more = ("--set", "split.cosmology=fixed", "--set", "reconstruction.n_bins=5", "--set", "split.L_min=2")
+    answer = lensrec("reconstruct", "--map", tmp_path / "iqu.fits", "--mask", mask, *words, *more)
+    assert answer.status == 0, answer.err
+    assert lensrec("bandpowers", out).status == 0
+    assert lensrec("split", out).status == 0
+    data = read_sacc(out / "bandpowers.sacc.fits")
+    theory = theory_of(open_run(out).recipe)
+    expected = data.expected({**theory.lensed, "PP": theory.potential["PP"]})
+    pull = ((data.mean - expected) / np.sqrt(np.diag(data.covariance)))[data.block != "PP"]
+    assert np.abs(pull).max() < 4.5  # 15 band powers or so: false alarm 1e-4
+    (tmp_path / "iqu.fits").unlink()
+    for spectrum in (out / "spectra").iterdir():
+        spectrum.unlink()
+    answer = lensrec("bandpowers", out)
+    assert (answer.status, answer.err.count("\n")) == (1, 1)
+    assert "iqu.fits" in answer.err
 
 
 @pytest.mark.parametrize("pure_b", [False, True])
