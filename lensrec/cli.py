@@ -262,7 +262,8 @@ def _say_amplitude(file: Path) -> None:
 
 def _reconstruct_run(path: Path, overrides: list[str], threads: int) -> None:
     from lensrec.recipe import Recipe
-    from lensrec.rundir import amend_run, locked, open_run
+    from lensrec.run_lock import locked
+    from lensrec.rundir import amend_run, open_run
 
     open_run(path)
     with locked(path), machine(threads) as progress:
@@ -280,7 +281,7 @@ def _reconstruct_map(
     threads: int,
 ) -> None:
     from lensrec.recipe_files import override
-    from lensrec.rundir import locked
+    from lensrec.run_lock import locked
 
     settings = override(settings, overrides)
     if not file.is_file():

@@ -53,7 +53,7 @@ def split(
         raise typer.BadParameter("--data needs --out, too")
     if set_:
         raise typer.BadParameter("--set: published data have no recipe; --tau and --tau-sigma are what there is")
-    from lensrec.rundir import locked
+    from lensrec.run_lock import locked
 
     assert data is not None
     names = [name.strip() for name in data.split(",") if name.strip()]
@@ -107,7 +107,8 @@ def _amended(path: Path, overrides: list[str] | None, threads: int):  # type: ig
     from contextlib import contextmanager
 
     from lensrec.recipe import Recipe
-    from lensrec.rundir import amend_run, locked, open_run
+    from lensrec.run_lock import locked
+    from lensrec.rundir import amend_run, open_run
 
     @contextmanager
     def opened():  # type: ignore[no-untyped-def]

@@ -11,12 +11,9 @@ run that was killed goes on from the products it has.
 
 import json
 import logging
-import os
 import platform
-import socket
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -102,7 +99,7 @@ def create_run(
     """
     folder = Path(path)
     given = json.loads(json.dumps(dict(inputs or {}), default=str))
-    _make_folder(folder)
+    make_folder(folder)
     if (folder / "recipe.yaml").is_file():
         run = open_run(folder)
         before = _provenance(folder)
@@ -111,7 +108,7 @@ def create_run(
         if changed and not grown:
             raise RunError(f"{folder} was begun with another recipe ({'; '.join(changed)}); give another --out")
         _warn_of_versions(before)
-        resumed = [*before.get("resumed", []), {"time": _now(), "command": list(command)}]
+        resumed = [*before.get("resumed", []), {"time": now(), "command": list(command)}]
         record = {**before, "resumed": resumed, "recipe_sha256": recipe.sha256()}
         write_json(folder / "provenance.json", record)
         if run.recipe != recipe:
@@ -146,24 +143,31 @@ def open_run(path: str | Path) -> RunDir:
 
 
 def amend_run(run: RunDir, recipe: Recipe) -> RunDir:
-    """The same run with other reconstruction keys, which may change as long as nothing has been reconstructed.
+    """The same run with other keys of stages that have not left anything yet.
 
-    Where it is computed may change at any time.
+    Those of reconstruction may change until something has been reconstructed, those of bandpowers until RUN/spectra is
+    there, bandpowers.covariance and the split at any time, and so may where it is computed.
 
     Raises
     ------
     RunError
-        If other keys differ, or products in recon/ came from the old ones.
+        If other keys differ, or products came from the old ones.
     """
     if run.recipe == recipe:
         return run
     changed = run.recipe.differences(recipe)
-    fixed = [line for line in changed if not line.startswith("reconstruction.")]
-    recon = run.path / "recon"
-    made = recon.is_dir() and any(p.is_file() and not p.name.startswith(".") for p in recon.rglob("*"))
-    if changed and (fixed or made):
-        reason = "its skies were made" if fixed else f"{recon} was made"
-        raise RunError(f"{run.path}: {reason} with other values ({'; '.join(fixed or changed)}); give another run")
+    free = ("split.", "bandpowers.covariance")
+    stages = {"reconstruction.": run.path / "recon", "bandpowers.": run.path / "spectra"}
+    skies = [line for line in changed if not line.startswith((*stages, "split."))]
+    if skies:
+        raise RunError(f"{run.path}: its skies were made with other values ({'; '.join(skies)}); give another run")
+    for section, folder in stages.items():
+        lines = [line for line in changed if line.startswith(section) and not line.startswith(free)]
+        if lines and folder.is_dir() and any(p.is_file() and not p.name.startswith(".") for p in folder.rglob("*")):
+            raise RunError(
+                f"{run.path}: {folder} was made with other values ({'; '.join(lines)}); give another run, or remove "
+                f"{folder.name}/ to make it anew"
+            )
     write_json(run.path / "provenance.json", {**_provenance(run.path), "recipe_sha256": recipe.sha256()})
     _write_text(run.path / "recipe.yaml", recipe.dump())
     return RunDir(run.path, recipe)
@@ -179,7 +183,7 @@ def _origin(command: Sequence[str]) -> dict[str, Any]:
         "packages": package_versions(),
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "time": _now(),
+        "time": now(),
         "command": list(command) or list(sys.argv),
     }
 
@@ -200,44 +204,6 @@ def record_split(folder: Path, command: Sequence[str], inputs: Mapping[str, Any]
 def package_versions() -> dict[str, str]:
     """Versions of lensrec and of the packages its results depend on."""
     return {name: _version(name) for name in PACKAGES}
-
-
-@contextmanager
-def locked(path: str | Path) -> Iterator[None]:
-    """Hold a run directory, made if need be, against other commands; leftovers of killed ones are swept away.
-
-    The lock is the operating system's, so it goes with its process, however that ends. Where the file system has
-    none, the process named in the lock file is looked for instead.
-
-    Raises
-    ------
-    RunError
-        If another process holds it (the line says which), or the folder holds something that is no run.
-    """
-    folder = Path(path)
-    _make_folder(folder)
-    handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
-    try:
-        if not _take(handle):
-            holder = _text(handle) or "another process"
-            raise RunError(f"{folder} is in use by {holder}; wait for it, or give another folder")
-        os.ftruncate(handle, 0)
-        os.lseek(handle, 0, os.SEEK_SET)
-        os.write(handle, f"process {os.getpid()} on {socket.gethostname()} since {_now()}".encode())
-        try:
-            sweep(folder)
-            yield
-        finally:
-            os.ftruncate(handle, 0)
-    finally:
-        os.close(handle)
-
-
-def sweep(folder: Path) -> None:
-    """Remove the temporary files of killed commands; only for who holds the lock."""
-    for part in folder.rglob(".part-*"):
-        log.info("%s: left by a killed run, removed", part)
-        part.unlink(missing_ok=True)
 
 
 def write_json(path: Path, data: Mapping[str, Any]) -> None:
@@ -334,7 +300,7 @@ def read_matrices(path: Path) -> dict[str, NDArray]:
         return {hdu.name: np.array(hdu.data, dtype=np.float64) for hdu in hdus[1:]}
 
 
-def _make_folder(folder: Path) -> None:
+def make_folder(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise RunError(f"{folder} is a file; a run wants a folder of its own")
     folder.mkdir(parents=True, exist_ok=True)
@@ -376,37 +342,5 @@ def _version(name: str) -> str:
         return "not installed"
 
 
-def _now() -> str:
+def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _take(handle: int) -> bool:
-    try:
-        import fcntl
-
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return True
-    except BlockingIOError:
-        return False
-    except (ImportError, OSError):
-        return not _alive(_text(handle).split())
-
-
-def _text(handle: int) -> str:
-    os.lseek(handle, 0, os.SEEK_SET)
-    return os.read(handle, 200).decode(errors="replace").strip()
-
-
-def _alive(holder: list[str]) -> bool:
-    # "process PID on HOST since TIME"; of another host's processes nothing can be known, so they count as alive
-    if len(holder) < 4:
-        return False
-    if holder[3] != socket.gethostname():
-        return True
-    try:
-        os.kill(int(holder[1]), 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -38,7 +38,8 @@ def overrides_of(overrides: list[str] | None, backend: str | None) -> list[str]:
 
 @contextmanager
 def on_run(out: Path, recipe: "Recipe", threads: int) -> "Iterator[tuple[RunDir, Progress]]":
-    from lensrec.rundir import create_run, locked
+    from lensrec.run_lock import locked
+    from lensrec.rundir import create_run
 
     with locked(out), machine(threads) as progress:
         yield create_run(out, recipe, command=command_line()), progress

@@ -13,7 +13,8 @@ import pytest
 from lensrec import cli
 from lensrec.devices import NoDevice
 from lensrec.recipe import Recipe
-from lensrec.rundir import RunDir, locked, open_run
+from lensrec.run_lock import locked
+from lensrec.rundir import RunDir, open_run
 
 Run = Callable[..., tuple[int, str, str]]
 

@@ -11,7 +11,8 @@ import pytest
 
 from lensrec import rundir
 from lensrec.recipe import Recipe
-from lensrec.rundir import RunError, amend_run, create_run, locked, open_run, record_backend
+from lensrec.run_lock import locked
+from lensrec.rundir import RunError, amend_run, create_run, open_run, record_backend
 
 
 def recipe(**sky: object) -> Recipe:
@@ -20,7 +21,7 @@ def recipe(**sky: object) -> Recipe:
 
 def holder(folder: Path) -> subprocess.Popen:
     """Another process that holds the lock until it is killed."""
-    code = f"from lensrec.rundir import locked\nwith locked({str(folder)!r}):\n print('held', flush=True)\n input()"
+    code = f"from lensrec.run_lock import locked\nwith locked({str(folder)!r}):\n print('held', flush=True)\n input()"
     process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     assert process.stdout.readline() == "held\n"

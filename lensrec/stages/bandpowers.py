@@ -79,6 +79,8 @@ class SharedBands:
         That of the fiducial C^φφ in those bands; zero where N1 was left in.
     template : LinearData
         Everything but the measured values, which are zero: windows, corrections, covariance of one sky.
+    common : array (n,)
+        Standard deviations of what all skies have in common, the Monte-Carlo errors of N0 and of the response.
     fiducial : dict of spectra
     mask : array (npix,) or None
         That which maps carry.
@@ -93,6 +95,7 @@ class SharedBands:
     bands: Bands
     n1: NDArray[np.float64]
     template: LinearData
+    common: NDArray[np.float64]
     fiducial: Mapping[str, NDArray[np.float64]]
     mask: NDArray | None = None
     purifying: MaskDerivatives | None = None
@@ -117,9 +120,16 @@ class SharedBands:
         key = self.recipe.bandpowers.estimator
         return table[f"auto_{key}"] + table[f"n1_{key}"] - self.n1
 
-    def data(self, name: str, mean: NDArray, *, skies: int = 1) -> LinearData:
-        """The band powers with all that belongs to them, the covariance being that of a mean over `skies`."""
-        return replace(self.template, name=name, mean=mean, covariance=self.template.covariance / skies)
+    def data(self, name: str, mean: NDArray, *, skies: int = 1, covariance: NDArray | None = None) -> LinearData:
+        """The band powers with all that belongs to them, the covariance being that of a mean over `skies`.
+
+        Parameters
+        ----------
+        covariance : array (n, n), optional
+            Of one sky; the template's if left out.
+        """
+        single = self.template.covariance if covariance is None else covariance
+        return replace(self.template, name=name, mean=mean, covariance=single / skies + np.diag(self.common**2))
 
 
 def bandpowers(rec: Reconstruction, maps: NDArray, *, masked: bool = True, nthreads: int = 0) -> Bandpowers:
@@ -220,7 +230,8 @@ def shared_bands(
         metadata={"estimator": key, "f_sky": rec.moment(2), "scaling": "l(l+1)/2pi, phi: [L(L+1)]^2/2pi"},
     )
     fiducial = {**theory.lensed, "PP": theory.potential["PP"]}
-    return SharedBands(recipe, decoupled, noise, kept, phi.bands, phi.n1, template, fiducial, mask, purifying)
+    common = np.concatenate([np.zeros(n), phi.shared])
+    return SharedBands(recipe, decoupled, noise, kept, phi.bands, phi.n1, template, common, fiducial, mask, purifying)
 
 
 def _purified_noise(

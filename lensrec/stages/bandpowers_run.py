@@ -2,7 +2,6 @@
 
 import json
 import logging
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -59,14 +58,15 @@ def bandpowers_run(run: RunDir, *, progress: Progress | None = None, nthreads: i
     run_tasks(make, [one for one in which if not run.has(file(one))], progress=progress, description="band powers")
     skies = np.stack([read_table(file(one))["power"] for one in which])
     data = shared.data(run.recipe.name, skies.mean(0), skies=len(skies))
-    covariances = {"analytic": data.covariance * len(skies)}
+    covariances = {"analytic": shared.template.covariance}
     if len(skies) >= FEWEST:
         found = shrunk_covariance(skies, shared.template.covariance)
         covariances["simulations"] = found.sample
         if run.recipe.bandpowers.covariance == "simulations":
-            # of a shrunk covariance, whose noise is that share of a sample's
+            # Hartlap's factor is for the inverse of a sample's own; a shrunk one has no such closed form
             factor = 1.0 if found.shrinkage > 0 else hartlap_factor(len(skies), len(data))
-            data = replace(data, covariance=found.covariance / factor / len(skies))
+            single = found.covariance / factor
+            data = shared.data(run.recipe.name, skies.mean(0), skies=len(skies), covariance=single)
             covariances["shrunk"] = found.covariance
     elif run.recipe.bandpowers.covariance == "simulations":
         raise RunError(

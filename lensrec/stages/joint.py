@@ -42,7 +42,9 @@ class FourPoint:
     windows : array (m, L_max+1)
         On raw C_L^φφ.
     sigma : array (m,)
-        Gaussian errors, with those of N0 and of the response by simulations.
+        Gaussian errors of one sky.
+    shared : array (m,)
+        Errors of N0 and of the response by simulations, the same for all skies.
     corrections : dict of spectra to array (m, …)
     offset : array (m,)
     n1 : array (m,)
@@ -54,6 +56,7 @@ class FourPoint:
     bands: Bands
     windows: NDArray[np.float64]
     sigma: NDArray[np.float64]
+    shared: NDArray[np.float64]
     corrections: Mapping[str, NDArray[np.float64]]
     offset: NDArray[np.float64]
     n1: NDArray[np.float64]
@@ -70,10 +73,10 @@ def four_point_block(
     setting, recipe = rec.setting, rec.recipe.reconstruction
     bands = bands_of(rec)
     windows = bands.windows * lensing_scaling(bands.windows.shape[1] - 1)
-    errors = [table[f"sigma_{key}"], table[f"n0_sigma_{key}"] / table[f"response_{key}"] ** 2]
+    shared = (table[f"n0_sigma_{key}"] / table[f"response_{key}"] ** 2) ** 2
     if recipe.mc_response == "apply" and f"mc_response_sigma_{key}" in table:
         relative = 2.0 * table[f"mc_response_sigma_{key}"] / table[f"mc_response_{key}"]
-        errors.append(np.where(np.isfinite(relative), relative * table["fiducial"], 0.0))
+        shared = shared + np.where(np.isfinite(relative), relative * table["fiducial"], 0.0) ** 2
     matrix, n1 = None, np.zeros(len(bands.centres))
     first = rec.first_order
     if first is not None and recipe.n1 != "none" and key in first.keys:
@@ -81,9 +84,8 @@ def four_point_block(
         n1 = bin_spectrum(first.spectra(setting.cl_lens)[key][0], bands)
     n0 = _n0_derivative(rec, key) if recipe.rdn0 == "none" else {}
     corrections, offset = _corrections(rec, theory, key, windows, matrix, n0, nthreads)
-    sigma = np.sqrt(np.sum(np.square(errors), axis=0))
     by_power = {name: windows @ rows for name, rows in n0.items()}
-    return FourPoint(bands, windows, sigma, corrections, offset, n1, by_power)
+    return FourPoint(bands, windows, table[f"sigma_{key}"], np.sqrt(shared), corrections, offset, n1, by_power)
 
 
 def _corrections(

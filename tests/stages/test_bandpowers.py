@@ -119,6 +119,12 @@ def test_commands_go_on_and_say_what_is_missing(run: Path, tmp_path: Path) -> No
     answer = lensrec("split", run, "--set", "bandpowers.width=13")
     assert answer.status == 1
     assert "bandpowers.width: 26 -> 13" in answer.err
+    assert "remove spectra/" in answer.err
+    answer = lensrec("bandpowers", run, "--set", "bandpowers.covariance=simulations")
+    assert (answer.status, answer.err.count("\n")) == (1, 1)
+    assert "2 skies; at least 8, or analytic" in answer.err
+    assert lensrec("bandpowers", run, "--set", "bandpowers.covariance=analytic").status == 0
+    assert lensrec("split", run, "--set", "split.beam=0.01").status == 0
     for words in (("split",), ("split", run, "--data", "x"), ("split", "--data", "x"), ("split", run, "--tau", "0.05")):
         assert lensrec(*words).status == 2
     answer = lensrec("split", "--data", "planck2019", "--out", tmp_path / "published")
