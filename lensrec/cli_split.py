@@ -35,7 +35,7 @@ def split(
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="OUT", help="Folder for a split of these.")] = None,
     tau: Annotated[float | None, typer.Option(min=0.0, help="Centre of the prior on τ for these; 0.0544.")] = None,
-    tau_sigma: Annotated[float | None, typer.Option(min=0.0, help="Its standard deviation; 0.0073.")] = None,
+    tau_sigma: Annotated[float | None, typer.Option(min=1e-6, help="Its standard deviation; 0.0073.")] = None,
     set_: Set = None,
     threads: Threads = 0,
 ) -> None:
@@ -45,6 +45,10 @@ def split(
     if run is not None:
         if out is not None or tau is not None or tau_sigma is not None:
             raise typer.BadParameter("--out, --tau, --tau-sigma: only with --data; a run has its recipe, see --set")
+        if other := [one for one in set_ or [] if not one.startswith("split.")]:
+            raise typer.BadParameter(
+                f"--set {other[0]}: split takes split.KEY alone; give others to lensrec bandpowers"
+            )
         with _amended(run, set_, threads) as (folder, progress):
             make_split(folder, progress)
         _say(run)
@@ -62,7 +66,7 @@ def split(
         from lensrec.stages.split import split_published
 
         mean, sigma = PLANCK_PRIORS["tau"]
-        prior = (mean if tau is None else tau, tau_sigma or sigma)
+        prior = (mean if tau is None else tau, sigma if tau_sigma is None else tau_sigma)
         priors = {**PLANCK_PRIORS, "tau": prior}
         split_published(names, out, priors=priors, command=command_line(), progress=progress, nthreads=threads)
     _say(out)

@@ -15,6 +15,8 @@ class Bandpowers(Section):
 
     lmin: Annotated[int, Field(ge=2)] = DERIVED  # of the first band; 30, at most a tenth of lmax
     lmax: Annotated[int, Field(ge=2)] = DERIVED  # that no band passes; the larger of reconstruction.lmax_t and lmax_p
+    lmax_t: Annotated[int, Field(ge=2)] = DERIVED  # that no band of TT and TE passes; reconstruction.lmax_t
+    lmax_p: Annotated[int, Field(ge=2)] = DERIVED  # that no band of TE, EE and BB passes; reconstruction.lmax_p
     width: PositiveInt = DERIVED  # multipoles in a band; 30, less where lmax is low
     spectra: Annotated[tuple[Literal["TT", "TE", "EE", "BB"], ...], Field(min_length=1)] = DERIVED  # all but BB
     pure_b: bool = False  # purify B of what E leaks into it behind a mask; where BB is wanted, it should be
@@ -27,6 +29,7 @@ class Bandpowers(Section):
         names = [str(name) for name in rec.estimators]
         usual = ("TT", "TE", "EE") if recipe.sky.polarisation else ("TT",)
         out._fill(lmax=max(rec.lmax_t, rec.lmax_p), spectra=usual, estimator="MV" if "MV" in names else names[0])
+        out._fill(lmax_t=min(rec.lmax_t, out.lmax), lmax_p=min(rec.lmax_p, out.lmax))
         out._fill(lmin=max(2, min(30, out.lmax // 10)), width=max(1, min(30, out.lmax // 10)))
         return out
 

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from lensrec.theory.spectra import TheorySpectra
 
 PACKAGES = ("lensrec", "numpy", "scipy", "ducc0", "healpy", "pixell", "astropy", "camb", "pydantic")
+FREE = ("split.", "bandpowers.covariance:")
+"""Keys that may change at any time, since what they rule is made anew each time."""
+
 SPLIT_PRODUCTS = ("split.json", "samples.ecsv", "pictures")
 """What the split of published data leaves, in a folder that has no recipe."""
 
@@ -104,8 +107,9 @@ def create_run(
         run = open_run(folder)
         before = _provenance(folder)
         changed = run.recipe.differences(recipe) + _changed_inputs(before.get("inputs", {}), given)
-        grown = recipe.sky.n_sims > run.recipe.sky.n_sims and [line.split(":")[0] for line in changed] == ["sky.n_sims"]
-        if changed and not grown:
+        free = (*FREE, "sky.n_sims:") if recipe.sky.n_sims > run.recipe.sky.n_sims else FREE
+        changed = [line for line in changed if not line.startswith(free)]
+        if changed:
             raise RunError(f"{folder} was begun with another recipe ({'; '.join(changed)}); give another --out")
         _warn_of_versions(before)
         resumed = [*before.get("resumed", []), {"time": now(), "command": list(command)}]
@@ -156,13 +160,12 @@ def amend_run(run: RunDir, recipe: Recipe) -> RunDir:
     if run.recipe == recipe:
         return run
     changed = run.recipe.differences(recipe)
-    free = ("split.", "bandpowers.covariance")
     stages = {"reconstruction.": run.path / "recon", "bandpowers.": run.path / "spectra"}
     skies = [line for line in changed if not line.startswith((*stages, "split."))]
     if skies:
         raise RunError(f"{run.path}: its skies were made with other values ({'; '.join(skies)}); give another run")
     for section, folder in stages.items():
-        lines = [line for line in changed if line.startswith(section) and not line.startswith(free)]
+        lines = [line for line in changed if line.startswith(section) and not line.startswith(FREE)]
         if lines and folder.is_dir() and any(p.is_file() and not p.name.startswith(".") for p in folder.rglob("*")):
             raise RunError(
                 f"{run.path}: {folder} was made with other values ({'; '.join(lines)}); give another run, or remove "

@@ -2,11 +2,12 @@
 
 With s = A_L^TTTEEE, A = A_L^φφ and ⟨d⟩ linear in spectra (`spectra.linear_data`),
 
-    m_i = g_i(c, p) [Σ_X Σ_ℓ (W^X_iℓ + K^X_iℓ) C_ℓ^X(θ, s, A) + o_i],    C^XY = C̃^XY(θ, s),    C^φφ = A C^φφ(θ),
-    g = c² for TT, c² p for TE, c² p² for EE and BB, 1 for φφ.
+    m_i = Σ_X g_X(c, p) Σ_ℓ (W^X_iℓ + K^X_iℓ) C̃_ℓ^X(θ, s) + A Σ_L (W^φφ_iL + K^φφ_iL) C_L^φφ(θ) + o_i,
+    g = c² for TT, c² p for TE, c² p² for EE and BB.
 
 The calibration c multiplies what the maps of T, Q and U are believed to show, and the polarisation efficiency p that of
-Q and U again. In Planck's convention, where theory is divided by A_planck², c = 1/A_planck.
+Q and U again. In Planck's convention, where theory is divided by A_planck², c = 1/A_planck. φ̂ is normalised by what the
+maps show, which is why its corrections K^X read g C̃ as well.
 
 All of it is linear in the coefficients of the response surface, so that windows are applied once, to those.
 """
@@ -30,8 +31,9 @@ SMOOTHING, POTENTIAL = "A_L_TTTEEE", "A_L_phiphi"
 CALIBRATION, EFFICIENCY = "calibration", "polarisation_efficiency"
 PARAMETERS = (*COSMOLOGY, SMOOTHING, POTENTIAL, CALIBRATION, EFFICIENCY)
 
-_POWERS = {"TT": (2, 0), "TE": (2, 1), "EE": (2, 2), "BB": (2, 2), "PP": (0, 0)}
-"""Of c and p in each block."""
+_SOURCES = (("TT",), ("TE",), ("EE", "BB"))
+_POWERS = np.array([[2, 0], [2, 1], [2, 2]])
+"""Of c and p in each of these."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,20 +44,17 @@ class BandPowerModel:
     ----------
     surface : ResponseSurface
         Where its coefficients come from.
-    cmb : array (5, 28, n)
-        What the CMB spectra give, of each power of A_L^TTTEEE − 1 and each monomial of θ.
+    cmb : array (3, 5, 28, n)
+        What TT, TE, and EE with BB give, of each power of A_L^TTTEEE − 1 and each monomial of θ.
     potential : array (28, n)
         What C_L^φφ gives.
     offset : array (n,)
-    powers : array (2, n)
-        Of c and p.
     """
 
     surface: ResponseSurface
     cmb: NDArray[np.float64]
     potential: NDArray[np.float64]
     offset: NDArray[np.float64]
-    powers: NDArray[np.int64]
 
     @property
     def start(self) -> NDArray[np.float64]:
@@ -65,36 +64,30 @@ class BandPowerModel:
     def value(self, parameters: ArrayLike) -> NDArray[np.float64]:
         """m for parameters (…, 10): array (…, n)."""
         x = np.asarray(parameters, dtype=np.float64)
-        return self._gain(x) * self._uncalibrated(x)
+        monomials, powers = self.surface.potential.monomials(x[..., :6]), amplitude_powers(x[..., 6])
+        gain = np.prod(x[..., None, 8:10] ** _POWERS, axis=-1)
+        each = gain[..., :, None, None] * powers[..., None, :, None] * monomials[..., None, None, :]
+        cmb = each.reshape(*x.shape[:-1], -1) @ self.cmb.reshape(-1, self.cmb.shape[-1])
+        return cmb + x[..., 7:8] * (monomials @ self.potential) + self.offset
 
     def jacobian(self, parameters: ArrayLike) -> NDArray[np.float64]:
         """∂m/∂parameters for parameters (10,): array (n, 10)."""
         x = np.asarray(parameters, dtype=np.float64)
-        theta, smoothing, phi, c, p = x[:6], x[6], x[7], x[8], x[9]
+        theta, smoothing, phi, calibrations = x[:6], x[6], x[7], x[8:10]
         basis = self.surface.potential
         monomials, slopes = basis.monomials(theta), basis.monomial_derivatives(theta)
-        cmb = np.einsum("k,kmn->mn", amplitude_powers(smoothing), self.cmb)
-        by_smoothing = np.einsum("k,m,kmn->n", amplitude_power_derivatives(smoothing), monomials, self.cmb)
-        gain, inside = self._gain(x), self._uncalibrated(x)
+        gain = np.prod(calibrations**_POWERS, axis=-1)
+        by_source = gain[:, None, None] * np.einsum("k,skmn->smn", amplitude_powers(smoothing), self.cmb)
+        slope = np.einsum("s,k,m,skmn->n", gain, amplitude_power_derivatives(smoothing), monomials, self.cmb)
+        seen = monomials @ by_source
         return np.column_stack(
             [
-                *(gain * (slopes @ (cmb + phi * self.potential))),
-                gain * by_smoothing,
-                gain * (monomials @ self.potential),
-                gain * inside * self.powers[0] / c,
-                gain * inside * self.powers[1] / p,
+                *(slopes @ (by_source.sum(0) + phi * self.potential)),
+                slope,
+                monomials @ self.potential,
+                *((_POWERS[:, k] / calibrations[k]) @ seen for k in range(2)),
             ]
         )
-
-    def _uncalibrated(self, x: NDArray) -> NDArray[np.float64]:
-        monomials = self.surface.potential.monomials(x[..., :6])
-        powers = amplitude_powers(x[..., 6])
-        both = (powers[..., :, None] * monomials[..., None, :]).reshape(*x.shape[:-1], -1)
-        cmb = both @ self.cmb.reshape(-1, self.cmb.shape[-1])
-        return cmb + x[..., 7:8] * (monomials @ self.potential) + self.offset
-
-    def _gain(self, x: NDArray) -> NDArray[np.float64]:
-        return x[..., 8:9] ** self.powers[0] * x[..., 9:10] ** self.powers[1]
 
 
 def band_power_model(data: LinearData, surface: ResponseSurface) -> BandPowerModel:
@@ -111,13 +104,13 @@ def band_power_model(data: LinearData, surface: ResponseSurface) -> BandPowerMod
     for key, end in data.lmax.items():
         if end > ends[key]:
             raise ValueError(f"{data.name} reads C_l^{key} to l = {end}, but the surface ends at {ends[key]}")
-    cmb, potential = np.zeros((*surface.cmb.shape[:2], n)), np.zeros((len(phi), n))
+    cmb, potential = np.zeros((len(_SOURCES), *surface.cmb.shape[:2], n)), np.zeros((len(phi), n))
     for matrices in (data.windows, data.corrections):
         for key, matrix in matrices.items():
             if key == "PP":
                 potential += phi[:, : matrix.shape[1]] @ matrix.T
             else:
                 start = KEYS.index(key) * width
-                cmb += surface.cmb[:, :, start : start + matrix.shape[1]] @ matrix.T
-    powers = np.array([_POWERS[block] for block in data.block.tolist()]).T
-    return BandPowerModel(surface, cmb, potential, np.asarray(data.offset, dtype=np.float64), powers)
+                source = next(k for k, keys in enumerate(_SOURCES) if key in keys)
+                cmb[source] += surface.cmb[:, :, start : start + matrix.shape[1]] @ matrix.T
+    return BandPowerModel(surface, cmb, potential, np.asarray(data.offset, dtype=np.float64))

@@ -123,7 +123,10 @@ class ResponseSurface:
         vanish at the centre.
         """
         cmb = self.cmb.copy()
-        cmb[0, 0] = np.concatenate([np.asarray(spectra[key])[: self.lmax + 1] for key in KEYS])
+        for k, key in enumerate(KEYS):
+            # beyond the end of a shorter spectrum no window of that run reads
+            given = np.asarray(spectra[key])[: self.lmax + 1]
+            cmb[0, 0, k * (self.lmax + 1) :][: len(given)] = given
         old = self.potential.coefficients
         n = min(len(spectra["PP"]), old.shape[1] - len(DERIVED))
         coefficients = np.hstack([old[:, :n], old[:, -len(DERIVED) :]])

@@ -147,8 +147,8 @@ def gaussian_covariance(
     needed = {letter * 2 for key in keys for letter in key} | ({"BB"} if "EE" in keys else set())
     if missing := sorted(needed - set(decoupled.mixing)):
         raise ValueError(f"the covariance of {', '.join(keys)} needs {', '.join(missing)} to be decoupled, too")
-    if (squares is None) == isinstance(decoupled.mixing[keys[0]][keys[0]], np.ndarray):
-        raise ValueError("a masked sky needs the spectra of the mask's squares, and the whole sky has none")
+    if squares is None and isinstance(decoupled.mixing[keys[0]][keys[0]], np.ndarray):
+        raise ValueError("a masked sky needs the spectra of the mask's squares")
     lmax = int(decoupled.edges[-1]) - 1
     # ⟨w²⟩ and ⟨w²p²⟩ by the monopoles of their own spectra
     w2, n2 = (1.0, 1.0) if squares is None else np.sqrt(np.array([squares.signal[0], squares.noise[0]]) / (4 * np.pi))

@@ -1,5 +1,6 @@
 """Band powers of one sky's T, E and B and of its φ̂, with the covariance between them."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,6 +27,10 @@ from lensrec.theory.spectra import TheorySpectra
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+SCALING = "l(l+1)C_l/2pi in uK2; phi in lensrec: [L(L+1)]^2 C_L/2pi"
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,8 +84,8 @@ class SharedBands:
         That of the fiducial C^φφ in those bands; zero where N1 was left in.
     template : LinearData
         Everything but the measured values, which are zero: windows, corrections, covariance of one sky.
-    common : array (n,)
-        Standard deviations of what all skies have in common, the Monte-Carlo errors of N0 and of the response.
+    common : array (n, n)
+        Covariance of what all skies have in common, the Monte-Carlo errors of N0 and of the response.
     fiducial : dict of spectra
     mask : array (npix,) or None
         That which maps carry.
@@ -129,7 +134,7 @@ class SharedBands:
             Of one sky; the template's if left out.
         """
         single = self.template.covariance if covariance is None else covariance
-        return replace(self.template, name=name, mean=mean, covariance=single / skies + np.diag(self.common**2))
+        return replace(self.template, name=name, mean=mean, covariance=single / skies + self.common)
 
 
 def bandpowers(rec: Reconstruction, maps: NDArray, *, masked: bool = True, nthreads: int = 0) -> Bandpowers:
@@ -150,6 +155,8 @@ def bandpowers(rec: Reconstruction, maps: NDArray, *, masked: bool = True, nthre
     """
     maps = np.atleast_2d(maps)
     nside = round((maps.shape[-1] / 12) ** 0.5)
+    if len(maps) == 1 and rec.recipe.sky.polarisation:
+        raise ValueError("the map has temperature alone, but the recipe says sky.polarisation: true; set it to false")
     data = maps if masked or rec.mask is None else maps * rec.mask
     pattern = noise_pattern(rec.recipe.instrument, nside, rec.mask)
     table = rec.bandpowers()
@@ -183,6 +190,8 @@ def shared_bands(
         Rms of the noise in each pixel over that of the map.
     """
     recipe, mask, asked = rec.recipe, rec.mask, rec.recipe.bandpowers
+    if rec.first_order is None or asked.estimator not in rec.first_order.keys:
+        log.warning("N1 of %s is left in: A_L^φφ will come out too high", asked.estimator)
     edges, inner = _edges(recipe, nside)
     lmax, lmax_sky = edges[-1] - 1, max(recipe.sky.lmax_data, edges[-1] - 1)
     optics = optics_of(recipe.instrument, nside, lmax_sky)
@@ -211,6 +220,8 @@ def shared_bands(
     gaussian = gaussian_covariance(decoupled, theory.lensed, noise=noise, squares=squares, nthreads=nthreads).total
     arrays = band_arrays(decoupled, _keys(decoupled))
     kept = np.isin(arrays.block, asked.spectra) & np.tile(inner, len(_keys(decoupled)))
+    tops = {"T": asked.lmax_t, "E": asked.lmax_p, "B": asked.lmax_p}
+    kept &= arrays.high <= np.array([min(tops[field] for field in key) for key in arrays.block])
     windows = {key: rows[kept] for key, rows in arrays.windows.items() if rows[kept].any()}
     key = asked.estimator
     phi = four_point_block(rec, theory, table, key, nthreads=nthreads)
@@ -227,10 +238,11 @@ def shared_bands(
         windows={key: _below(rows, m) for key, rows in windows.items()} | {"PP": _above(phi.windows, n)},
         corrections={key: _above(rows, n) for key, rows in phi.corrections.items()},
         offset=np.concatenate([np.zeros(n), phi.offset]),
-        metadata={"estimator": key, "f_sky": rec.moment(2), "scaling": "l(l+1)/2pi, phi: [L(L+1)]^2/2pi"},
+        metadata={"estimator": key, "f_sky": rec.moment(2), "scaling": SCALING},
     )
     fiducial = {**theory.lensed, "PP": theory.potential["PP"]}
-    common = np.concatenate([np.zeros(n), phi.shared])
+    common = np.zeros((n + m, n + m))
+    common[n:, n:] = phi.shared
     return SharedBands(recipe, decoupled, noise, kept, phi.bands, phi.n1, template, common, fiducial, mask, purifying)
 
 

@@ -1,5 +1,6 @@
 """Band powers of a run's skies, or of its map from outside, and RUN/bandpowers.sacc.fits."""
 
+import hashlib
 import json
 import logging
 from pathlib import Path
@@ -48,14 +49,26 @@ def bandpowers_run(run: RunDir, *, progress: Progress | None = None, nthreads: i
     def file(one: int | str) -> Path:
         return run.path / "spectra" / (f"{one}.ecsv" if isinstance(one, str) else f"{one:04d}.ecsv")
 
+    def source(one: int | str) -> str:
+        """Of what a sky's band powers are made: its table of φ̂, and how bands are cut."""
+        bands = json.dumps(run.recipe.bandpowers.model_dump(mode="json", exclude={"covariance"}), sort_keys=True)
+        return hashlib.sha256(run.recon(one, "bandpowers.ecsv").read_bytes() + bands.encode()).hexdigest()[:16]
+
+    def made(one: int | str) -> bool:
+        return run.has(file(one)) and read_table(file(one))["source"][0] == source(one)
+
     def make(one: int | str) -> None:
         table = read_table(run.recon(one, "bandpowers.ecsv"))
         power = np.concatenate([shared.cmb(_maps(run, one), nthreads=nthreads), shared.lensing(table)])
         template = shared.template
         columns = {"block": template.block, "low": template.low, "high": template.high, "power": power}
+        columns["source"] = np.repeat(source(one), len(power))
         write_table(file(one), columns, {}, "band powers: D_l in uK2, and [L(L+1)]^2/2pi C_L^phiphi")
 
-    run_tasks(make, [one for one in which if not run.has(file(one))], progress=progress, description="band powers")
+    missing = [one for one in which if not made(one)]
+    if len(missing) < len(which):
+        log.info("band powers of %d of %d skies are there already", len(which) - len(missing), len(which))
+    run_tasks(make, missing, progress=progress, description="band powers")
     skies = np.stack([read_table(file(one))["power"] for one in which])
     data = shared.data(run.recipe.name, skies.mean(0), skies=len(skies))
     covariances = {"analytic": shared.template.covariance}
@@ -95,6 +108,8 @@ def read_bandpowers(run: RunDir) -> LinearData:
 def _shared(run: RunDir, first: int | str, progress: Progress | None, nthreads: int) -> SharedBands:
     recipe = run.recipe
     mask = read_mask(run.path / "mask.fits", nside=recipe.sky.nside) if run.has(run.path / "mask.fits") else None
+    if mask is None and not recipe.mask.full_sky:
+        raise RunError(f"{run.path / 'mask.fits'} is not there, but the recipe has a mask; run lensrec simulate")
     prepared = prepare_run(
         run, mask, temperature_only=not recipe.sky.polarisation, progress=progress, nthreads=nthreads
     )

@@ -21,6 +21,7 @@ from lensrec.spectra.lensing_covariance import (
 from lensrec.stages.debias import analytic_n0
 from lensrec.stages.phi_bandpowers import bands_of
 from lensrec.stages.reconstruct import Reconstruction
+from lensrec.stages.response import SimulatedResponse
 from lensrec.stages.setting import MV, TTH
 from lensrec.theory.lensed_response import bandpower_derivatives
 from lensrec.theory.spectra import TheorySpectra
@@ -43,8 +44,8 @@ class FourPoint:
         On raw C_L^φφ.
     sigma : array (m,)
         Gaussian errors of one sky.
-    shared : array (m,)
-        Errors of N0 and of the response by simulations, the same for all skies.
+    shared : array (m, m)
+        Covariance of what all skies have in common: the errors of N0 and of the response by simulations.
     corrections : dict of spectra to array (m, …)
     offset : array (m,)
     n1 : array (m,)
@@ -73,19 +74,30 @@ def four_point_block(
     setting, recipe = rec.setting, rec.recipe.reconstruction
     bands = bands_of(rec)
     windows = bands.windows * lensing_scaling(bands.windows.shape[1] - 1)
-    shared = (table[f"n0_sigma_{key}"] / table[f"response_{key}"] ** 2) ** 2
-    if recipe.mc_response == "apply" and f"mc_response_sigma_{key}" in table:
-        relative = 2.0 * table[f"mc_response_sigma_{key}"] / table[f"mc_response_{key}"]
-        shared = shared + np.where(np.isfinite(relative), relative * table["fiducial"], 0.0) ** 2
+    response = table[f"response_{key}"]
+    shared = np.diag((table[f"n0_sigma_{key}"] / response**2) ** 2)
+    if recipe.mc_response == "apply" and rec.simulated_response is not None:
+        shared = shared + _response_covariance(rec.simulated_response, key, bands, table["fiducial"])
     matrix, n1 = None, np.zeros(len(bands.centres))
     first = rec.first_order
     if first is not None and recipe.n1 != "none" and key in first.keys:
         matrix = n1_derivative(first.phi, (key, key), recipe.L_max)
         n1 = bin_spectrum(first.spectra(setting.cl_lens)[key][0], bands)
     n0 = _n0_derivative(rec, key) if recipe.rdn0 == "none" else {}
-    corrections, offset = _corrections(rec, theory, key, windows, matrix, n0, nthreads)
-    by_power = {name: windows @ rows for name, rows in n0.items()}
-    return FourPoint(bands, windows, table[f"sigma_{key}"], np.sqrt(shared), corrections, offset, n1, by_power)
+    by_power = {name: (windows @ rows) / response[:, None] ** 2 for name, rows in n0.items()}
+    corrections, offset = _corrections(rec, theory, key, windows, matrix, by_power, nthreads)
+    return FourPoint(bands, windows, table[f"sigma_{key}"], shared, corrections, offset, n1, by_power)
+
+
+def _response_covariance(simulated: SimulatedResponse, key: str, bands: Bands, power: NDArray) -> NDArray[np.float64]:
+    """What the Monte-Carlo error of the response puts into band powers, 2 δR/R of each, from band to band."""
+    if simulated.count < 2:
+        raise ValueError(
+            "reconstruction.response_sims: 1, and the error of the response it gives is not known; at least 2, better 8"
+        )
+    each = simulated.leaving_one_out(key, bands) / simulated.in_bands(key, bands)
+    away = 2.0 * power * (each - each.mean(0))
+    return (simulated.count - 1.0) / simulated.count * away.T @ away
 
 
 def _corrections(
@@ -94,39 +106,44 @@ def _corrections(
     key: str,
     windows: NDArray,
     matrix: NDArray | None,
-    n0: Mapping[str, NDArray],
+    by_power: Mapping[str, NDArray],
     nthreads: int,
 ) -> tuple[dict[str, NDArray], NDArray]:
     setting = rec.setting
+    lensed = {name: cl[: int(_bins(rec)[-1])] for name, cl in theory.lensed.items()}
     if key in (GMV, TTH):
-        if matrix is None:
-            return {}, np.zeros(len(windows))
-        on_phi = windows @ matrix
-        return {"PP": on_phi}, -on_phi @ setting.cl_lens[: on_phi.shape[1]]
+        found = dict(by_power) | ({} if matrix is None else {"PP": windows @ matrix})
+        fiducial = {**lensed, "PP": setting.cl_lens}
+        offset = np.zeros(len(windows))
+        for name, rows in found.items():
+            offset -= rows @ fiducial[name][: rows.shape[1]]
+        return found, offset
     ones = np.ones((2, windows.shape[1]))
     combination = setting.mv_weights if key == MV else {key: ones}
     ratio = response_ratio(
         combination, setting.weights, setting.signal, setting.filters, windows.shape[1] - 1, nthreads=nthreads
     )
-    return lensing_corrections(
+    corrections, offset = lensing_corrections(
         windows,
         setting.cl_lens,
-        {name: cl[: int(_bins(rec)[-1])] for name, cl in theory.lensed.items()},
+        lensed,
         _bins(rec),
         ratio=ratio,
         n1_matrix=matrix,
-        n0=n0,
         keys=("TT", "TE", "EE") if setting.polarised else ("TT",),
     )
+    for name, rows in by_power.items():
+        corrections[name] = corrections[name] + rows if name in corrections else rows
+        offset = offset - rows @ lensed[name]
+    return corrections, offset
 
 
 def _n0_derivative(rec: Reconstruction, key: str) -> dict[str, NDArray]:
     setting = rec.setting
     place = setting.keys.index(key)
     keys = ("TT", "TE", "EE", "BB") if setting.polarised else ("TT",)
-    return n0_derivative(
-        lambda spectra: analytic_n0(setting, spectra)[place, 0], dict(setting.totals), _bins(rec), keys=keys
-    )
+    totals = {name: cl[: int(_bins(rec)[-1])] for name, cl in setting.totals.items()}
+    return n0_derivative(lambda spectra: analytic_n0(setting, spectra)[place, 0], totals, _bins(rec), keys=keys)
 
 
 def _bins(rec: Reconstruction) -> NDArray[np.int64]:
@@ -156,14 +173,16 @@ def joined(
     if "PP" in phi.corrections:
         width = min(lmax_phi + 1, phi.corrections["PP"].shape[1])
         on_phi[:, :width] += phi.corrections["PP"][:, :width]
-    two, four = 1.0, 1.0
+    two, four, own = 1.0, 1.0, 1.0
     if rec.mask is not None:
-        two, four = shared_fsky(rec.mask, 2, 2), shared_fsky(rec.mask, 2, 4)
+        two, four, own = (shared_fsky(rec.mask, *powers) for powers in ((2, 2), (2, 4), (4, 4)))
+        if rec.recipe.reconstruction.filter == "optimal":
+            four = own = rec.moment(4)  # the fraction of the sky that the filter sees
     cross = shared_modes(cmb_windows, phi.windows, theory.potential["TP"], theory.potential["EP"], four)
     extra = None
     if phi.by_power:
         cross = cross + shared_fluctuations(cmb_windows, phi.by_power, rec.setting.totals, four)
-        extra = shared_fluctuations(phi.by_power, phi.by_power, rec.setting.totals, four)
+        extra = shared_fluctuations(phi.by_power, phi.by_power, rec.setting.totals, own)
     return joint_covariance(
         cmb,
         phi.sigma**2,

@@ -148,14 +148,15 @@ def seen_power(
     if mask is None:
         return alm_to_cl(resize_alm(phi, lmax_phi))
     weights = (mask > SMALLEST_WEIGHT) if recipe.reconstruction.filter == "optimal" else mask**2
-    top = min(lmax_of(len(phi)), 2 * nside)
+    top = min(lmax_of(len(phi)), 3 * nside - 1)
     ell = np.arange(top + 1.0)
     to_kappa = ell * (ell + 1.0) / 2.0
     kappa = scale_alm(resize_alm(phi, top), to_kappa).astype(np.complex128)
     grid = healpix_grid(nside)
     seen = analysis(weights * synthesis(kappa, grid, nthreads=nthreads), grid, min(top, lmax_phi), nthreads=nthreads)
     cross = alm_to_cl(seen, resize_alm(kappa, min(top, lmax_phi)))
-    out = np.zeros(lmax_phi + 1)
+    # Beyond what pixels resolve, that of all of φ_in.
+    out = float(np.mean(weights)) * alm_to_cl(resize_alm(phi, lmax_phi))
     out[1 : len(cross)] = cross[1:] / to_kappa[1 : len(cross)] ** 2
     return out
 

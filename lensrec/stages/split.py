@@ -24,7 +24,8 @@ from lensrec.fit.published import published
 from lensrec.fit.response_surface import ResponseSurface
 from lensrec.fit.split import PLANCK_PRIORS, Prior, Split, split
 from lensrec.recipe import Recipe
-from lensrec.rundir import record_split, write_json, write_table
+from lensrec.recipe_split import Split as SplitRecipe
+from lensrec.rundir import RunError, record_split, write_json, write_table
 from lensrec.spectra.linear_data import CMB_BLOCKS, LinearData, combined
 from lensrec.stages.bandpowers import Bandpowers
 from lensrec.stages.bandpowers_view import lensing_points
@@ -48,7 +49,7 @@ SEED = 1180
 MIDDLE = 1000
 """Multipole at which the CMB is cut in two."""
 
-CORRELATED = {"planck_pr4_lensing", "act_dr6_lensing"}
+CORRELATED = {"planck_pr4_lensing", "act_dr6_lensing", "act_planck_spt_lensing"}
 
 
 def split_published(
@@ -78,8 +79,13 @@ def split_published(
     FileNotFoundError
         If the files of a data set are not on this machine.
     """
+    plain = [name.partition(":")[0] for name in names]
+    if not names or len(set(plain)) < len(plain):
+        raise ValueError(f"--data names sets of published data, each once; got {', '.join(names) or 'none'}")
+    if (Path(out) / "recipe.yaml").is_file():
+        raise RunError(f"{out} is a run, which has a split of its own; give a new folder")
     sets = [published(name, variant=variant or None) for name, _, variant in (n.partition(":") for n in names)]
-    if len(CORRELATED & {name.partition(":")[0] for name in names}) > 1:
+    if len(CORRELATED & set(plain)) > 1:
         log.warning(
             "Planck's and ACT's lensing band powers share lenses and are taken for independent here: "
             "act_planck_spt_lensing:act_planck has their covariance"
@@ -237,7 +243,13 @@ def fitted_range(data: LinearData, recipe: Recipe) -> LinearData:
     """All of the CMB, and of φφ the bands between split.L_min and split.L_max."""
     asked = recipe.split
     inside = (data.low >= asked.L_min) & (data.high <= asked.L_max)
+    if not (inside & (data.block == "PP")).any():
+        log.warning("no band of φφ lies within split.L_min = %d and L_max = %d: A_L^φφ is not fitted", *_range(asked))
     return data.selected(np.where(data.block == "PP", inside, True))
+
+
+def _range(asked: SplitRecipe) -> tuple[int, int]:
+    return asked.L_min, asked.L_max
 
 
 def recipe_surface(
@@ -254,9 +266,12 @@ def recipe_surface(
     """
     lmax = _reach(data)
     fiducial = {**theory.lensed, "PP": theory.potential["PP"]}
-    if recipe.split.cosmology == "fixed":
-        return surface_at(theory, lmax, nthreads=nthreads).anchored(fiducial)
     cosmology = recipe.cosmology.parameters()
+    if recipe.split.cosmology == "fixed":
+        centre = None if cosmology["omk"] else acoustic_parameters(cosmology)
+        return surface_at(theory, lmax, centre=centre, nthreads=nthreads).anchored(fiducial)
+    if cosmology["omk"]:
+        raise ValueError("split.cosmology: free is for flat ΛCDM, and cosmology.omk is not 0; set it to fixed")
     centre = acoustic_parameters(cosmology)
     made = surface_of(lmax, centre=centre, mnu=cosmology["mnu"], progress=progress, nthreads=nthreads)
     return made.anchored({key: cl[: made.lmax + 2501] for key, cl in fiducial.items()})

@@ -4,6 +4,7 @@ from lensrec.engine import Progress
 from lensrec.fit.split import Split
 from lensrec.rundir import RunDir, read_theory
 from lensrec.stages.bandpowers_run import read_bandpowers
+from lensrec.stages.setting import theory_of
 from lensrec.stages.split import (
     fit_recipe,
     fitted_range,
@@ -25,8 +26,9 @@ def split_run(run: RunDir, *, progress: Progress | None = None, nthreads: int = 
     ValueError
         If there are no band powers, or the fit has no minimum.
     """
-    recipe, theory = run.recipe, read_theory(run)
+    recipe = run.recipe
     data = fitted_range(read_bandpowers(run), recipe)
+    theory = read_theory(run) if run.has(run.theory) else theory_of(recipe)
     data = with_beam(recipe, data, {**theory.lensed, "PP": theory.potential["PP"]})
     surface = recipe_surface(recipe, data, theory, progress=progress, nthreads=nthreads)
     found = fit_recipe(recipe, data, surface)

@@ -76,7 +76,9 @@ def surface_of(
     )
 
 
-def surface_at(theory: TheorySpectra, lmax: int, *, nthreads: int = 0) -> ResponseSurface:
+def surface_at(
+    theory: TheorySpectra, lmax: int, *, centre: NDArray | None = None, nthreads: int = 0
+) -> ResponseSurface:
     """A surface of one cosmology, in which A_L^TTTEEE alone moves: what a fit with ΛCDM held needs."""
     top = min(lmax, theory.lmax)
     cosmology = UnlensedCosmology(
@@ -93,7 +95,7 @@ def surface_at(theory: TheorySpectra, lmax: int, *, nthreads: int = 0) -> Respon
     a = np.array(nodes[1:]) - 1.0
     cmb[0, 0], phi[0] = lensed[0], values[lensed.size :]
     cmb[1:, 0] = np.linalg.solve(a[:, None] ** np.arange(1, 5), lensed[1:] - lensed[0])
-    return ResponseSurface(top, cmb, Expansion(np.zeros(p), np.ones(p), phi))
+    return ResponseSurface(top, cmb, Expansion(np.zeros(p) if centre is None else centre, np.ones(p), phi))
 
 
 def _versions() -> tuple[str, str]:

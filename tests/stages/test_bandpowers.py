@@ -13,7 +13,7 @@ from scipy.stats import chi2
 import lensrec as lr
 from lensrec.fit import response_surface as surface_module
 from lensrec.recipe import Mask
-from lensrec.rundir import open_run, read_table
+from lensrec.rundir import open_run, read_table, write_table
 from lensrec.sky.instrument import gaussian_beam
 from lensrec.sky.io import write_map
 from lensrec.spectra.sacc_file import read_sacc
@@ -116,7 +116,8 @@ def test_commands_go_on_and_say_what_is_missing(run: Path, tmp_path: Path) -> No
         answer = lensrec(command, tmp_path / "new")
         assert (answer.status, answer.err.count("\n")) == (1, 1)
         assert f"run {needed} first" in answer.err
-    answer = lensrec("split", run, "--set", "bandpowers.width=13")
+    assert lensrec("split", run, "--set", "bandpowers.width=13").status == 2
+    answer = lensrec("bandpowers", run, "--set", "bandpowers.width=13")
     assert answer.status == 1
     assert "bandpowers.width: 26 -> 13" in answer.err
     assert "remove spectra/" in answer.err
@@ -124,12 +125,61 @@ def test_commands_go_on_and_say_what_is_missing(run: Path, tmp_path: Path) -> No
     assert (answer.status, answer.err.count("\n")) == (1, 1)
     assert "2 skies; at least 8, or analytic" in answer.err
     assert lensrec("bandpowers", run, "--set", "bandpowers.covariance=analytic").status == 0
-    assert lensrec("split", run, "--set", "split.beam=0.01").status == 0
+    for beam in ("0.01", "0.0"):
+        assert lensrec("split", run, "--set", f"split.beam={beam}").status == 0
+    answer = lensrec("split", "--data", "planck_pr4_lensing", "--out", run)
+    assert (answer.status, answer.err.count("\n")) == (1, 1)
+    assert "has a split of its own" in answer.err
     for words in (("split",), ("split", run, "--data", "x"), ("split", "--data", "x"), ("split", run, "--tau", "0.05")):
         assert lensrec(*words).status == 2
     answer = lensrec("split", "--data", "planck2019", "--out", tmp_path / "published")
     assert (answer.status, answer.err.count("\n")) == (1, 1)
     assert "planck2018_plik_lite" in answer.err
+
+
+def test_band_powers_follow_what_they_are_made_of(run: Path) -> None:
+    """A sky that is reconstructed anew has its band powers measured anew."""
+    table, made = run / "recon" / "0001" / "bandpowers.ecsv", run / "spectra" / "0001.ecsv"
+    before, kept = table.read_text(), read_table(made)
+    columns = read_table(table)
+    write_table(table, {**columns, "auto_MV": 2 * columns["auto_MV"]}, {}, "stronger")
+    assert lensrec("bandpowers", run).status == 0
+    phi = kept["block"] == "PP"
+    assert np.all(read_table(made)["power"][phi] != kept["power"][phi])
+    table.write_text(before)
+    assert lensrec("bandpowers", run).status == 0
+    np.testing.assert_array_equal(read_table(made)["power"], kept["power"])
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"instrument": {"hits": "ecliptic"}},
+        {"reconstruction": {"rdn0": "none", "estimators": ["TT"], "lmax_t": 90}, "bandpowers": {"estimator": "TT"}},
+        {"reconstruction": {"rdn0": "none", "estimators": ["GMV"], "n1": "fiducial"}},
+        {"reconstruction": {"estimators": ["EB", "MV"]}, "bandpowers": {"estimator": "EB"}},
+        {"sky": {"polarisation": False}},
+        {
+            "mask": {"galactic_cut": 15, "apodisation": 8},
+            "reconstruction": {"mc_response": "apply", "response_sims": 2},
+        },
+    ],
+)
+def test_recipes_of_other_kinds(small: Make, changes: dict) -> None:
+    """Each has band powers that scatter as they should, corrections that vanish, and a fit; chance 1e-4 each."""
+    recipe = small(**{**changes, "bandpowers": {"lmin": 20, "width": 20, **changes.get("bandpowers", {})}})
+    recipe = recipe.model_copy(update={"split": recipe.split.model_copy(update={"cosmology": "fixed", "L_min": 2})})
+    sky = lr.simulate(recipe, 3)
+    found = lr.bandpowers(lr.reconstruct(sky.data, recipe), sky.data)
+    data = found.data
+    expected = data.expected(found.fiducial)
+    plain = replace(data, corrections={}, offset=np.zeros(len(data)))
+    np.testing.assert_allclose(expected, plain.expected(found.fiducial), rtol=1e-9)
+    cmb = data.block != "PP"
+    away = (data.mean - expected)[cmb]
+    value = away @ np.linalg.solve(data.covariance[np.ix_(cmb, cmb)], away)
+    assert 1e-4 < chi2.sf(value, cmb.sum()) < 1 - 1e-4
+    assert lr.split(found).summary()["A_L_phiphi"]["sigma"] > 0
 
 
 def test_a_map_from_outside_has_band_powers_too(run: Path, tmp_path: Path) -> None:
