@@ -447,8 +447,8 @@ def test_differences_name_key_and_both_values() -> None:
     assert old.sha256() != new.sha256()
 
 
-def test_all_five_recipes_and_pipelines_come_along() -> None:
-    names = {"quickstart", "planck", "act", "so_baseline", "so_goal"}
+def test_all_six_recipes_and_pipelines_come_along() -> None:
+    names = {"quickstart", "planck", "act", "so_baseline", "so_goal", "split"}
     assert set(shipped_recipes("sims")) == set(shipped_recipes("pipelines")) == names
     for name in names:
         recipe = Recipe.load(name)

@@ -2,12 +2,14 @@
 
 With s = A_L^TTTEEE, A = A_L^φφ and ⟨d⟩ linear in spectra (`spectra.linear_data`),
 
-    m_i = Σ_X g_X(c, p) Σ_ℓ (W^X_iℓ + K^X_iℓ) C̃_ℓ^X(θ, s) + A Σ_L (W^φφ_iL + K^φφ_iL) C_L^φφ(θ) + o_i,
-    g = c² for TT, c² p for TE, c² p² for EE and BB.
+    m_i = Σ_X g_X(c, p) Σ_ℓ W^X_iℓ C̃_ℓ^X(θ, s)                              for band powers of the CMB,
+    m_i = A Σ_L (W^φφ_iL + K^φφ_iL) C_L^φφ(θ) + A k_i(θ, s, c, p) + (1 − A) k_i(θ⁰, 1, 1, 1) + o_i    for φφ,
+    k_i = Σ_X g_X(c, p) Σ_ℓ K^X_iℓ C̃_ℓ^X(θ, s),    g = c² for TT, c² p for TE, c² p² for EE and BB.
 
 The calibration c multiplies what the maps of T, Q and U are believed to show, and the polarisation efficiency p that of
 Q and U again. In Planck's convention, where theory is divided by A_planck², c = 1/A_planck. φ̂ is normalised by what the
-maps show, which is why its corrections K^X read g C̃ as well.
+maps show, which is why its corrections K^X read g C̃ as well; and since a changed normalisation changes φ̂φ̂ by a factor,
+they grow with A. At A = 1 this is what `LinearData.expected` says.
 
 All of it is linear in the coefficients of the response surface, so that windows are applied once, to those.
 """
@@ -49,12 +51,15 @@ class BandPowerModel:
     potential : array (28, n)
         What C_L^φφ gives.
     offset : array (n,)
+    lensing : array (n,), bool
+        Which are of φφ.
     """
 
     surface: ResponseSurface
     cmb: NDArray[np.float64]
     potential: NDArray[np.float64]
     offset: NDArray[np.float64]
+    lensing: NDArray[np.bool_]
 
     @property
     def start(self) -> NDArray[np.float64]:
@@ -68,7 +73,8 @@ class BandPowerModel:
         gain = np.prod(x[..., None, 8:10] ** _POWERS, axis=-1)
         each = gain[..., :, None, None] * powers[..., None, :, None] * monomials[..., None, None, :]
         cmb = each.reshape(*x.shape[:-1], -1) @ self.cmb.reshape(-1, self.cmb.shape[-1])
-        return cmb + x[..., 7:8] * (monomials @ self.potential) + self.offset
+        grown = (x[..., 7:8] - 1.0) * np.where(self.lensing, cmb - self._normalised, 0.0)
+        return cmb + grown + x[..., 7:8] * (monomials @ self.potential) + self.offset
 
     def jacobian(self, parameters: ArrayLike) -> NDArray[np.float64]:
         """∂m/∂parameters for parameters (10,): array (n, 10)."""
@@ -80,14 +86,20 @@ class BandPowerModel:
         by_source = gain[:, None, None] * np.einsum("k,skmn->smn", amplitude_powers(smoothing), self.cmb)
         slope = np.einsum("s,k,m,skmn->n", gain, amplitude_power_derivatives(smoothing), monomials, self.cmb)
         seen = monomials @ by_source
+        factor = np.where(self.lensing, phi, 1.0)
         return np.column_stack(
             [
-                *(slopes @ (by_source.sum(0) + phi * self.potential)),
-                slope,
-                monomials @ self.potential,
-                *((_POWERS[:, k] / calibrations[k]) @ seen for k in range(2)),
+                *(slopes @ (factor * by_source.sum(0) + phi * self.potential)),
+                factor * slope,
+                monomials @ self.potential + np.where(self.lensing, seen.sum(0) - self._normalised, 0.0),
+                *(factor * ((_POWERS[:, k] / calibrations[k]) @ seen) for k in range(2)),
             ]
         )
+
+    @property
+    def _normalised(self) -> NDArray[np.float64]:
+        """What the CMB spectra of the centre give, with amplitudes and calibrations 1."""
+        return self.cmb[:, 0, 0].sum(0)
 
 
 def band_power_model(data: LinearData, surface: ResponseSurface) -> BandPowerModel:
@@ -113,4 +125,4 @@ def band_power_model(data: LinearData, surface: ResponseSurface) -> BandPowerMod
                 start = KEYS.index(key) * width
                 source = next(k for k, keys in enumerate(_SOURCES) if key in keys)
                 cmb[source] += surface.cmb[:, :, start : start + matrix.shape[1]] @ matrix.T
-    return BandPowerModel(surface, cmb, potential, np.asarray(data.offset, dtype=np.float64))
+    return BandPowerModel(surface, cmb, potential, np.asarray(data.offset, dtype=np.float64), data.block == "PP")

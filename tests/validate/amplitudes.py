@@ -9,6 +9,7 @@ import numpy as np
 from lensrec.fit.band_power_model import POTENTIAL, SMOOTHING, BandPowerModel, band_power_model
 from lensrec.fit.split import Split, split
 from lensrec.recipe import Recipe
+from lensrec.recipe_split import QUADRATURE
 from lensrec.rundir import create_run, write_theory
 from lensrec.sky.io import write_map
 from lensrec.spectra.linear_data import LinearData
@@ -39,6 +40,8 @@ def recipe_of(region: str) -> Recipe:
     """The split recipe, with fiducial amplitudes, on the whole sky or on four tenths of it."""
     settings = {"sky": {"a_smooth": 1.0, "epsilon": 1e-5, "precision": "single", "seed": 7100}}
     settings["reconstruction"] = {"precision": "single", "L_min": 2}
+    # Measured as far as φ̂ is, and fitted as far as is the default: see `fitted`.
+    settings["bandpowers"] = {"lmax": 1300}
     if region == "cut":
         settings["mask"] = REGIONS["cut"]
         settings["reconstruction"] |= {"mean_field_sims": 40, "mc_response": "apply", "response_sims": 8}
@@ -107,7 +110,8 @@ class Region:
         """Band powers of a sky that are fitted."""
         found = kept(self.store / self.name, self.amplitude_powers, number)
         mean = np.concatenate([found["cmb"], self.bands.lensing(found)])
-        return fitted_range(self.bands.data(self.name, mean), self.recipe)
+        data = fitted_range(self.bands.data(self.name, mean), self.recipe)
+        return data.selected((data.block == "PP") | (data.high <= QUADRATURE * self.recipe.sky.nside // 4))
 
     def model(self, cosmology: str) -> BandPowerModel:
         """The expected band powers, with ΛCDM "free" or "fixed"."""
@@ -116,12 +120,16 @@ class Region:
         surface = recipe_surface(recipe, data, theory_of(self.recipe), progress=say)
         return band_power_model(data, surface)
 
-    def fit(self, data: LinearData, model: BandPowerModel, cosmology: str) -> Split:
-        """Both amplitudes, ΛCDM held or with a prior on τ alone; calibrations are held, as they are known here."""
+    def fit(self, data: LinearData, model: BandPowerModel, cosmology: str, sim: int) -> Split:
+        """Both amplitudes, ΛCDM held or with a prior on τ alone; calibrations are held, as they are known here.
+
+        The prior stands for a measurement of τ, which is drawn for each sky.
+        """
         from lensrec.theory.acoustic_scale import PARAMETERS
 
         centre = dict(zip(PARAMETERS, model.surface.centre.tolist(), strict=True))
-        tau = (self.recipe.cosmology.tau, self.recipe.split.tau_sigma)
+        width = self.recipe.split.tau_sigma
+        tau = (self.recipe.cosmology.tau + width * np.random.default_rng(900 + sim).standard_normal(), width)
         fixed = centre if cosmology == "fixed" else {}
         return split(data, model, priors={"tau": tau}, fixed=fixed, draws=200, rng=np.random.default_rng(1))
 
@@ -131,7 +139,7 @@ class Region:
         best = np.zeros((count, len(AMPLITUDES), 2))
         chi2 = np.zeros((count, len(AMPLITUDES)))
         for number in range(count * len(AMPLITUDES)):
-            found = self.fit(self.data(number), model, cosmology)
+            found = self.fit(self.data(number), model, cosmology, number // len(AMPLITUDES))
             at = [found.names.index(name) for name in (SMOOTHING, POTENTIAL)]
             best[divmod(number, len(AMPLITUDES))] = found.best_fit[at]
             chi2[divmod(number, len(AMPLITUDES))] = found.chi2
