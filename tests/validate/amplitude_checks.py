@@ -58,7 +58,8 @@ def recovered(regions: dict[str, Region]) -> tuple[Check, dict[tuple[str, str], 
     passed = worst_shift < 0.015 and chance > 0.01 and max(abs(w - 1) for w in widths) < bound
     text = (
         f"{COUNT} skies for each pair of amplitudes, the same random numbers for all four pairs: T, E and φ of the "
-        "`split` recipe at nside 512 (10 µK·arcmin, 5′, ℓ ≤ 1300, φ̂ by MV for 40 ≤ L ≤ 1000; band powers to 9/4 nside), "
+        "`split` recipe at nside 512 (10 µK·arcmin, 5′, ℓ ≤ 1300, φ̂ by MV for 40 ≤ L ≤ 1000; band "
+        "powers to 9/4 nside), "
         "on the whole sky and "
         "behind a mask. A_L^φφ scales the φ that lenses the sky, A_L^TTTEEE what the smoothing of its peaks amounts "
         "to. Fits hold ΛCDM, or leave all six parameters to the sky and a measurement of τ to 0.0073, drawn for each "
@@ -245,7 +246,8 @@ def forecast() -> Check:
         "ΛCDM parameters with a prior of 0.0073 on τ, and the calibration free. The recipe is one map of 35 µK·arcmin "
         "and 5′ with two thirds of the sky for T and P alike; plik has TT at 57 % and less for P, its foregrounds "
         "marginalised, ℓ to 2508, and PR4 filters optimally and jointly. A_L^TTTEEE comes out much sharper than "
-        "Planck's: the last rows put plik_lite's covariance in place of the recipe's, with the same derivatives, and find "
+        "Planck's: the last rows put plik_lite's covariance in place of the recipe's, with the same "
+        "derivatives, and find "
         "Planck's error; so the factor is the recipe's noise and sky, above all in polarisation (component-separated "
         "maps of the whole mission, white noise, no foregrounds), and not the way from band powers to amplitudes."
     )
