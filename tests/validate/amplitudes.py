@@ -143,14 +143,20 @@ class Region:
             at = [found.names.index(name) for name in (SMOOTHING, POTENTIAL)]
             best[divmod(number, len(AMPLITUDES))] = found.best_fit[at]
             chi2[divmod(number, len(AMPLITUDES))] = found.chi2
-        sigma = self.laplace(model, cosmology)
-        return {"best": best, "chi2": chi2, "covariance": sigma, "ndof": np.array(found.ndof)}
+        sigma, common = self.laplace(model, cosmology)
+        return {"best": best, "chi2": chi2, "covariance": sigma, "common": common, "ndof": np.array(found.ndof)}
 
-    def laplace(self, model: BandPowerModel, cosmology: str) -> np.ndarray:
-        """(Jᵀ C⁻¹ J + priors)⁻¹ of both amplitudes at the fiducial."""
+    def laplace(self, model: BandPowerModel, cosmology: str) -> tuple[np.ndarray, np.ndarray]:
+        """(Jᵀ C⁻¹ J + priors)⁻¹ of both amplitudes at the fiducial, and the part that all skies have in common."""
         data = self.data(0)
         jacobian = model.jacobian(model.start)[:, :8] if cosmology == "free" else model.jacobian(model.start)[:, 6:8]
         fisher = jacobian.T @ np.linalg.solve(data.covariance, jacobian)
         if cosmology == "free":
             fisher[5, 5] += self.recipe.split.tau_sigma**-2
-        return np.linalg.inv(fisher)[-2:, -2:]
+        covariance = np.linalg.inv(fisher)
+        # How the fit reads band powers, and what the errors of N0 and response that all skies share do there.
+        reading = covariance @ np.linalg.solve(data.covariance, jacobian).T
+        whole = self.bands.data(self.name, np.zeros(len(self.bands.template)))
+        shared = fitted_range(replace(whole, covariance=self.bands.common), self.recipe)
+        shared = shared.selected((shared.block == "PP") | (shared.high <= QUADRATURE * self.recipe.sky.nside // 4))
+        return covariance[-2:, -2:], (reading @ shared.covariance @ reading.T)[-2:, -2:]
