@@ -56,7 +56,7 @@ class Split:
         χ² of each block by itself, with its own part of the covariance, and its number of band powers. Blocks are
         correlated: these do not add up to `chi2`.
     chi2_equal : float or None
-        χ² of the best fit with one amplitude for both.
+        χ² of the best fit with one amplitude for both, if there is one.
     parameters : array (10,)
         All of `band_power_model.PARAMETERS` at the best fit.
     model, residual, template : arrays (n,)
@@ -266,8 +266,8 @@ def _left_out(data: LinearData, priors: Mapping[str, Prior]) -> dict[str, float]
     return held
 
 
-def _equal_amplitudes(likelihood: _Likelihood, best: BestFit) -> float:
-    """χ² of the best fit along A_L^TTTEEE = A_L^φφ."""
+def _equal_amplitudes(likelihood: _Likelihood, best: BestFit) -> float | None:
+    """χ² of the best fit along A_L^TTTEEE = A_L^φφ; None where data that hardly know one of them have no minimum."""
     names = likelihood.names
     i, j = names.index(SMOOTHING), names.index(POTENTIAL)
     tie = np.delete(np.eye(len(names)), j, axis=1)
@@ -277,7 +277,10 @@ def _equal_amplitudes(likelihood: _Likelihood, best: BestFit) -> float:
         residual, jacobian = likelihood.whitened(tie @ y)
         return residual, jacobian @ tie
 
-    return gauss_newton(whitened, np.delete(best.x, j), tuple(name for name in names if name != POTENTIAL)).chi2
+    try:
+        return gauss_newton(whitened, np.delete(best.x, j), tuple(name for name in names if name != POTENTIAL)).chi2
+    except ValueError:
+        return None
 
 
 def _by_block(data: LinearData, residual: NDArray) -> dict[str, tuple[float, int]]:
