@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lensrec.cli_split import bandpowers, data_app, make_bandpowers, make_split, split
-from lensrec.terminal import Out, Set, Threads, Where, command_line, machine, on_run, overrides_of
+from lensrec.terminal import Out, Set, Threads, Where, command_line, machine, on_amended_run, on_run, overrides_of
 
 if TYPE_CHECKING:
     from lensrec.engine import Progress
@@ -261,13 +261,7 @@ def _say_amplitude(file: Path) -> None:
 
 
 def _reconstruct_run(path: Path, overrides: list[str], threads: int) -> None:
-    from lensrec.recipe import Recipe
-    from lensrec.run_lock import locked
-    from lensrec.rundir import amend_run, open_run
-
-    open_run(path)
-    with locked(path), machine(threads) as progress:
-        run = amend_run(open_run(path), Recipe.load(path / "recipe.yaml", overrides))
+    with on_amended_run(path, overrides, threads) as (run, progress):
         _reconstruct(run, progress)
         _view(run, progress)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lensrec.terminal import Set, Threads, command_line, machine
+from lensrec.terminal import Set, Threads, command_line, machine, on_amended_run
 
 if TYPE_CHECKING:
     from lensrec.engine import Progress
@@ -23,7 +23,7 @@ def bandpowers(
     threads: Threads = 0,
 ) -> None:
     """Measure TT, TE, EE and C_L^φφ with their joint covariance, and write them as SACC."""
-    with _amended(run, set_, threads) as (folder, progress):
+    with on_amended_run(run, set_ or [], threads) as (folder, progress):
         make_bandpowers(folder, progress)
     typer.echo(f"{run / 'bandpowers.sacc.fits'}: pictures in {run / 'pictures'}")
 
@@ -49,7 +49,7 @@ def split(
             raise typer.BadParameter(
                 f"--set {other[0]}: split takes split.KEY alone; give others to lensrec bandpowers"
             )
-        with _amended(run, set_, threads) as (folder, progress):
+        with on_amended_run(run, set_ or [], threads) as (folder, progress):
             make_split(folder, progress)
         _say(run)
         return
@@ -105,22 +105,6 @@ def make_split(run: "RunDir", progress: "Progress") -> None:
     from lensrec.stages.split_run import split_run
 
     split_run(run, progress=progress)
-
-
-def _amended(path: Path, overrides: list[str] | None, threads: int):  # type: ignore[no-untyped-def]
-    from contextlib import contextmanager
-
-    from lensrec.recipe import Recipe
-    from lensrec.run_lock import locked
-    from lensrec.rundir import amend_run, open_run
-
-    @contextmanager
-    def opened():  # type: ignore[no-untyped-def]
-        open_run(path)
-        with locked(path), machine(threads) as progress:
-            yield amend_run(open_run(path), Recipe.load(path / "recipe.yaml", overrides or [])), progress
-
-    return opened()
 
 
 def _say(folder: Path) -> None:

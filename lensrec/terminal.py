@@ -46,6 +46,18 @@ def on_run(out: Path, recipe: "Recipe", threads: int) -> "Iterator[tuple[RunDir,
 
 
 @contextmanager
+def on_amended_run(path: Path, overrides: list[str], threads: int) -> "Iterator[tuple[RunDir, Progress]]":
+    """A run that is there, held, with other keys where they may still change."""
+    from lensrec.recipe import Recipe
+    from lensrec.run_lock import locked
+    from lensrec.rundir import amend_run, open_run
+
+    open_run(path)
+    with locked(path), machine(threads) as progress:
+        yield amend_run(open_run(path), Recipe.load(path / "recipe.yaml", overrides)), progress
+
+
+@contextmanager
 def machine(threads: int) -> "Iterator[Progress]":
     """Threads as asked, logs on the terminal, and a progress bar; plain lines where there is no terminal."""
     from rich.console import Console

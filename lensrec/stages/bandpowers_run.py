@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from lensrec.engine import Progress, run_tasks
 from lensrec.recipe import Recipe
-from lensrec.rundir import RunDir, RunError, read_table, read_theory, write_table
+from lensrec.rundir import RunDir, RunError, read_table, write_table
 from lensrec.sky.io import read_map, read_mask
 from lensrec.spectra.linear_data import LinearData
 from lensrec.spectra.sacc_file import read_sacc, write_sacc
@@ -126,8 +126,7 @@ def _shared(run: RunDir, first: int | str, progress: Progress | None, nthreads: 
         prepared.simulated_response,
     )
     table = read_table(run.recon(first, "bandpowers.ecsv"))
-    theory = read_theory(run) if run.has(run.theory) else prepared.theory
-    return shared_bands(rec, table, theory, recipe.sky.nside, prepared.pattern, nthreads=nthreads)
+    return shared_bands(rec, table, prepared.theory, recipe.sky.nside, prepared.pattern, nthreads=nthreads)
 
 
 def _maps(run: RunDir, one: int | str) -> NDArray:

@@ -17,14 +17,12 @@ from lensrec.fit.band_power_model import (
     PARAMETERS,
     POTENTIAL,
     SMOOTHING,
-    BandPowerModel,
     band_power_model,
 )
 from lensrec.fit.published import published
 from lensrec.fit.response_surface import ResponseSurface
-from lensrec.fit.split import PLANCK_PRIORS, Prior, Split, split
+from lensrec.fit.split import PLANCK_PRIORS, TEMPLATE, Prior, Split, split
 from lensrec.recipe import Recipe
-from lensrec.recipe_split import Split as SplitRecipe
 from lensrec.rundir import RunError, record_split, write_json, write_table
 from lensrec.spectra.linear_data import CMB_BLOCKS, LinearData, combined
 from lensrec.stages.bandpowers import Bandpowers
@@ -108,7 +106,7 @@ def fit_published(
     fixed: Mapping[str, float] = MappingProxyType({}),
 ) -> Split:
     """Fit band powers by a surface, with Planck's priors."""
-    return _fitted(data, band_power_model(data, surface), priors, fixed)
+    return _fitted(data, surface, priors, fixed)
 
 
 def best_lcdm(
@@ -178,9 +176,9 @@ def split_figures(
     a_smooth, a_phi = (found.parameters[6], found.parameters[7])
     if points := _smoothing_points(data, found):
         best = surface.spectra(theta, a_smooth=1.0)
-        more = surface.spectra(theta, a_smooth=1.18)
+        more = surface.spectra(theta, a_smooth=1.0 + TEMPLATE)
         template = {key: more[key] - best[key] for key in points}
-        figures["smoothing"] = smoothing_figure(points, {"A_L = 1.18": template}, title=title)
+        figures["smoothing"] = smoothing_figure(points, {f"A_L = {1.0 + TEMPLATE:.2f}": template}, title=title)
     curve = surface.spectra(theta, a_smooth=a_smooth, a_phi=1.0)["PP"]
     drawn = {name: one for name, one in lensing.items() if (one.block == "PP").any()}
     if drawn:
@@ -193,7 +191,10 @@ def split_figures(
     return figures
 
 
-def _fitted(data: LinearData, model: BandPowerModel, priors: Mapping[str, Prior], fixed: Mapping[str, float]) -> Split:
+def _fitted(
+    data: LinearData, surface: ResponseSurface, priors: Mapping[str, Prior], fixed: Mapping[str, float]
+) -> Split:
+    model = band_power_model(data, surface)
     return split(data, model, priors=priors, fixed=fixed, rng=np.random.default_rng(SEED))
 
 
@@ -206,7 +207,7 @@ def _reach(data: LinearData) -> int:
 def _smoothing_points(data: LinearData, found: Split) -> dict[str, dict[str, NDArray]]:
     """Residuals about the best fit with the excess smoothing put back, D_ℓ in µK²: what A_L = 1.18 is drawn over."""
     points = {}
-    excess = found.template / 0.18 * (found.parameters[6] - 1.0)
+    excess = found.template / TEMPLATE * (found.parameters[6] - 1.0)
     for key in ("TT", "TE", "EE"):
         rows = (data.block == key) & (data.low >= 30)
         if not rows.any() or key not in data.windows:
@@ -244,12 +245,10 @@ def fitted_range(data: LinearData, recipe: Recipe) -> LinearData:
     asked = recipe.split
     inside = (data.low >= asked.L_min) & (data.high <= asked.L_max)
     if not (inside & (data.block == "PP")).any():
-        log.warning("no band of φφ lies within split.L_min = %d and L_max = %d: A_L^φφ is not fitted", *_range(asked))
+        log.warning(
+            "no band of φφ lies within split.L_min = %d and L_max = %d: A_L^φφ is not fitted", asked.L_min, asked.L_max
+        )
     return data.selected(np.where(data.block == "PP", inside, True))
-
-
-def _range(asked: SplitRecipe) -> tuple[int, int]:
-    return asked.L_min, asked.L_max
 
 
 def recipe_surface(
@@ -314,7 +313,7 @@ def separate_amplitudes(
         chosen = data.selected(rows)
         own = {key: prior for key, prior in priors.items() if key != EFFICIENCY or name != "TT"}
         try:
-            out[name] = _fitted(chosen, band_power_model(chosen, surface), own, fixed).summary()[SMOOTHING]
+            out[name] = _fitted(chosen, surface, own, fixed).summary()[SMOOTHING]
         except ValueError:
             log.info("A_L^TTTEEE of %s alone cannot be told from other parameters", name)
     lensing = np.flatnonzero(~cmb)
@@ -327,7 +326,7 @@ def separate_amplitudes(
             (f"L ≥ {middle}", ~cmb & (data.low >= middle)),
         ):
             chosen = data.selected(rows)
-            out[name] = _fitted(chosen, band_power_model(chosen, surface), {}, held).summary()[POTENTIAL]
+            out[name] = _fitted(chosen, surface, {}, held).summary()[POTENTIAL]
     return out
 
 
@@ -344,4 +343,4 @@ def priors_of(recipe: Recipe, data: LinearData, surface: ResponseSurface) -> tup
 
 def fit_recipe(recipe: Recipe, data: LinearData, surface: ResponseSurface) -> Split:
     """The fit that a recipe asks for."""
-    return _fitted(data, band_power_model(data, surface), *priors_of(recipe, data, surface))
+    return _fitted(data, surface, *priors_of(recipe, data, surface))
