@@ -35,9 +35,16 @@ class UnlensedCosmology(NamedTuple):
 
 
 def unlensed_cosmology(
-    theta: NDArray, *, lmax: int, mnu: float = 0.06, lens_potential_accuracy: float = 2
+    theta: NDArray,
+    *,
+    lmax: int,
+    mnu: float = 0.06,
+    hierarchy: str = "one",
+    w: float = -1.0,
+    wa: float = 0.0,
+    lens_potential_accuracy: float = 2,
 ) -> UnlensedCosmology:
-    """Spectra of flat ΛCDM with one massive neutrino state.
+    """Spectra of flat ΛCDM, or of dark energy with the equation of state w + wa (1 − a), which may cross −1 (PPF).
 
     Parameters
     ----------
@@ -47,6 +54,10 @@ def unlensed_cosmology(
         Highest multipole that lensed spectra will be wanted at.
     mnu : float
         Σmν in eV.
+    hierarchy : str
+        "one": one massive state; "degenerate": three of equal mass; "normal", "inverted": CAMB's own of these names.
+    w, wa : float
+        Equation of state of dark energy today, and minus its derivative by a.
     lens_potential_accuracy : float
         CAMB's. Against 8, C_L^φφ is low at L = 400, 763 and 2000 by 1e-3, 5e-3 and 5e-2 for 1; 2e-4, 1e-3 and 1e-2
         for 2; 5e-5, 3e-4 and 2e-3 for 4. Its Alens is never set.
@@ -59,6 +70,11 @@ def unlensed_cosmology(
     import camb
 
     ombh2, omch2, thetastar, log_a, ns, tau = (float(value) for value in theta)
+    extensions: dict[str, float | str | tuple[float, float]] = {}
+    if hierarchy != "one":
+        extensions |= {"num_massive_neutrinos": 3, "neutrino_hierarchy": hierarchy}
+    if (w, wa) != (-1.0, 0.0):
+        extensions |= {"w": w, "wa": wa, "dark_energy_model": "ppf", "theta_H0_range": (30.0, 150.0)}
     end, top = max(lmax + MARGIN, DAMPED), max(lmax + 1500, DAMPED)
     try:
         params = camb.set_params(
@@ -71,10 +87,12 @@ def unlensed_cosmology(
             tau=tau,
             lmax=end,
             lens_potential_accuracy=lens_potential_accuracy,
+            **extensions,
         )
         results = camb.get_results(params)
     except (camb.CAMBError, ValueError, ArithmeticError) as error:
         values = ", ".join(f"{name}={value:g}" for name, value in zip(PARAMETERS, theta, strict=True))
+        values += f", mnu={mnu:g}, w={w:g}, wa={wa:g}"
         raise ValueError(f"CAMB finds no spectra for {values}: {' '.join(str(error).split())}") from error
     table = results.get_unlensed_scalar_cls(lmax=end, CMB_unit="muK", raw_cl=True)
     cl_phi = results.get_lens_potential_cls(lmax=end, CMB_unit="muK", raw_cl=True)[:, 0]
