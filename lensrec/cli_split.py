@@ -19,12 +19,22 @@ data_app = typer.Typer(
 
 def bandpowers(
     run: Annotated[Path, typer.Argument(help="Run directory whose skies have been reconstructed.")],
+    splits: Annotated[
+        str | None,
+        typer.Option(metavar="A.fits,B.fits", help="Splits of a map from outside, for cross-spectra of these."),
+    ] = None,
     set_: Set = None,
     threads: Threads = 0,
 ) -> None:
     """Measure TT, TE, EE and C_L^φφ with their joint covariance, and write them as SACC."""
+    from lensrec.rundir import record_command
+
+    files = None if splits is None else [name.strip() for name in splits.split(",") if name.strip()]
+    if files is not None and any(one.startswith("bandpowers.splits=") for one in set_ or []):
+        raise typer.BadParameter("--set bandpowers.splits: follows from --splits; leave it out")
     with on_amended_run(run, set_ or [], threads) as (folder, progress):
-        make_bandpowers(folder, progress)
+        record_command(folder, command_line())
+        make_bandpowers(folder, progress, files)
     typer.echo(f"{run / 'bandpowers.sacc.fits'}: pictures in {run / 'pictures'}")
 
 
@@ -49,7 +59,10 @@ def split(
             raise typer.BadParameter(
                 f"--set {other[0]}: split takes split.KEY alone; give others to lensrec bandpowers"
             )
+        from lensrec.rundir import record_command
+
         with on_amended_run(run, set_ or [], threads) as (folder, progress):
+            record_command(folder, command_line())
             make_split(folder, progress)
         _say(run)
         return
@@ -63,7 +76,7 @@ def split(
     names = [name.strip() for name in data.split(",") if name.strip()]
     with locked(out), machine(threads) as progress:
         from lensrec.fit.split import PLANCK_PRIORS
-        from lensrec.stages.split import split_published
+        from lensrec.stages.split_published import split_published
 
         mean, sigma = PLANCK_PRIORS["tau"]
         prior = (mean if tau is None else tau, sigma if tau_sigma is None else tau_sigma)
@@ -93,11 +106,11 @@ def data_list() -> None:
         typer.echo(f"{name:24} {where}")
 
 
-def make_bandpowers(run: "RunDir", progress: "Progress") -> None:
+def make_bandpowers(run: "RunDir", progress: "Progress", splits: list[str] | None = None) -> None:
     """The stage of a pipeline."""
     from lensrec.stages.bandpowers_run import bandpowers_run
 
-    bandpowers_run(run, progress=progress)
+    bandpowers_run(run, splits=splits, progress=progress)
 
 
 def make_split(run: "RunDir", progress: "Progress") -> None:

@@ -14,6 +14,15 @@ QUADRATURE = 9
 """Quarters of nside to which HEALPix gives the power of masked maps to 0.3 %: at 2.5 nside it is 2 % too high."""
 
 
+FEWEST = 8
+"""Skies from which a run's own scatter is drawn beside the analytic covariance."""
+
+
+def too_few(skies: int) -> str:
+    """A line that says so of a covariance that is to come from skies."""
+    return f"bandpowers.covariance: simulations, but the run has {skies} skies; at least {FEWEST}, or analytic"
+
+
 class Bandpowers(Section):
     """Band powers of T, E (and B), and the covariance of these and of those of φ̂."""
 
@@ -26,9 +35,18 @@ class Bandpowers(Section):
     pure_b: bool = False  # purify B of what E leaks into it behind a mask; where BB is wanted, it should be
     estimator: str = DERIVED  # whose φ̂ is joined to them; MV, or the first of reconstruction.estimators
     covariance: Literal["analytic", "simulations"] = "analytic"  # simulations: shrunk towards the analytic one
+    splits: PositiveInt = 1  # of the data: 1 takes the noise bias off auto-spectra, more take cross-spectra of so many
 
     def completed(self, recipe: "Recipe") -> Self:
-        """A copy in which what was left out is filled in."""
+        """A copy in which what was left out is filled in.
+
+        Raises
+        ------
+        ValueError
+            If the covariance is to be the skies' own, and they are too few for it.
+        """
+        if self.covariance == "simulations" and recipe.sky.n_sims < FEWEST:
+            raise ValueError(too_few(recipe.sky.n_sims))
         out, rec = self.model_copy(), recipe.reconstruction
         names = [str(name) for name in rec.estimators]
         usual = ("TT", "TE", "EE") if recipe.sky.polarisation else ("TT",)

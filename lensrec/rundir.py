@@ -199,6 +199,31 @@ def record_backend(run: RunDir, stage: str, about: str) -> None:
         write_json(run.path / "provenance.json", {**before, "backends": backends})
 
 
+def record_command(run: RunDir, command: Sequence[str]) -> None:
+    """Leave in the provenance that a command went on with the run."""
+    before = _provenance(run.path)
+    resumed = [*before.get("resumed", []), {"time": now(), "command": list(command)}]
+    write_json(run.path / "provenance.json", {**before, "resumed": resumed})
+
+
+def record_bandpowers(run: RunDir, facts: Mapping[str, Any]) -> None:
+    """Leave in the provenance from what band powers were measured; plain data."""
+    before = _provenance(run.path)
+    if facts != before.get("bandpowers"):
+        write_json(run.path / "provenance.json", {**before, "bandpowers": dict(facts)})
+
+
+def recorded(run: RunDir) -> dict[str, Any]:
+    """The provenance of a run; empty where there is none.
+
+    Raises
+    ------
+    RunError
+        If its file is damaged.
+    """
+    return _provenance(run.path)
+
+
 def record_split(folder: Path, command: Sequence[str], inputs: Mapping[str, Any]) -> None:
     """Leave in a folder that is no run where its split comes from."""
     write_json(folder / "provenance.json", {**_origin(command), "inputs": dict(inputs)})

@@ -30,6 +30,12 @@ PLANCK_PRIORS: Mapping[str, Prior] = MappingProxyType({"tau": (0.0544, 0.0073), 
 TEMPLATE = 0.18
 """Excess smoothing of the template in pictures."""
 
+REACH = 3.0
+"""Steps from the centre of a response surface, each two of Planck's σ, up to which its second order is relied on."""
+
+SMOOTHING_REACH = (0.0, 2.4)
+"""A_L^TTTEEE for which the surface's powers of it are good to 3e-5 (`lensrec.fit.response_surface`)."""
+
 _CHUNK = 2000
 
 
@@ -61,6 +67,8 @@ class Split:
         All of `band_power_model.PARAMETERS` at the best fit.
     model, residual, template : arrays (n,)
         Of each band power: best fit, data − best fit, and 0.18 ∂/∂A_L^TTTEEE there.
+    warnings : tuple of str
+        A line for every parameter, free or held, that the best fit has where the response surface is not good.
     """
 
     names: tuple[str, ...]
@@ -77,6 +85,7 @@ class Split:
     model: NDArray[np.float64]
     residual: NDArray[np.float64]
     template: NDArray[np.float64]
+    warnings: tuple[str, ...] = ()
 
     @property
     def mean(self) -> NDArray[np.float64]:
@@ -136,6 +145,7 @@ class Split:
             "fixed": dict(self.fixed),
             "priors": {key: {"mean": m, "sigma": s} for key, (m, s) in self.priors.items()},
             "effective_samples": self.samples.effective,
+            "warnings": list(self.warnings),
         }
 
     @property
@@ -203,6 +213,7 @@ def split(
         model=expected,
         residual=residual,
         template=TEMPLATE * model.jacobian(x)[:, PARAMETERS.index(SMOOTHING)],
+        warnings=_beyond_the_surface(model, x),
     )
 
 
@@ -264,6 +275,23 @@ def _left_out(data: LinearData, priors: Mapping[str, Prior]) -> dict[str, float]
     if "PP" not in blocks:
         held[POTENTIAL] = 1.0
     return held
+
+
+def _beyond_the_surface(model: BandPowerModel, x: NDArray) -> tuple[str, ...]:
+    """Where PARAMETERS (10,) are farther from the centre of the surface than it is good."""
+    about = model.surface.potential
+    values = dict(zip(PARAMETERS, x.tolist(), strict=True))
+    steps = dict(zip(COSMOLOGY, (x[: len(COSMOLOGY)] - about.centre) / about.steps, strict=True))
+    lines = [
+        f"{name} = {values[name]:.5g} is {abs(step):.1f} steps from the centre of the response surface, "
+        f"which is good up to {REACH:g}"
+        for name, step in steps.items()
+        if abs(step) > REACH
+    ]
+    low, high = SMOOTHING_REACH
+    if not low <= values[SMOOTHING] <= high:
+        lines.append(f"{SMOOTHING} = {values[SMOOTHING]:.3g}: the response surface is good from {low:g} to {high:g}")
+    return tuple(lines)
 
 
 def _equal_amplitudes(likelihood: _Likelihood, best: BestFit) -> float | None:

@@ -10,7 +10,7 @@ one, and o_i = −Σ K^X_iℓ C_ℓ^{X,fid} which makes that change vanish at th
 eq. 32; Planck 2018 VIII, arXiv:1807.06210, eq. 32).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -138,7 +138,11 @@ class LinearData:
 
 
 def combined(*data: LinearData) -> LinearData:
-    """Several sets that are independent of each other as one, in the order given."""
+    """Several sets that are independent of each other as one, in the order given.
+
+    Of their metadata, what all of them say alike is kept; the rest is named after its set, "name.key", or "name#2.key"
+    where the second set has the name of another.
+    """
     lengths = [len(one) for one in data]
     ends = np.cumsum([0, *lengths])
 
@@ -171,4 +175,19 @@ def combined(*data: LinearData) -> LinearData:
         windows=stacked("windows"),
         corrections=stacked("corrections"),
         offset=joined("offset"),
+        metadata=_shared_metadata(data),
     )
+
+
+def _shared_metadata(data: Sequence[LinearData]) -> dict[str, str | int | float]:
+    names = [one.name for one in data]
+    labels = [name if names.count(name) == 1 else f"{name}#{place}" for place, name in enumerate(names, 1)]
+    out: dict[str, str | int | float] = {}
+    for key in dict.fromkeys(key for one in data for key in one.metadata):
+        values = [one.metadata[key] for one in data if key in one.metadata]
+        if len(values) == len(data) and all(value == values[0] for value in values):
+            out[key] = values[0]
+        else:
+            said = zip(labels, data, strict=True)
+            out |= {f"{label}.{key}": one.metadata[key] for label, one in said if key in one.metadata}
+    return out

@@ -1,7 +1,7 @@
 """Band powers of one sky's T, E and B and of its φ̂, with the covariance between them."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,12 +17,14 @@ from lensrec.spectra.linear_data import CMB_BLOCKS, LinearData
 from lensrec.spectra.pseudo_cl import Decoupling, band_arrays, decoupling, mask_spectrum, noise_bias, pseudo_spectra
 from lensrec.spectra.purification import MaskDerivatives, purification_weights, purified_alm, purified_noise_bias
 from lensrec.spectra.sacc_file import write_sacc
+from lensrec.spectra.split_spectra import mean_cross_spectra
 from lensrec.sphere.grids import healpix_grid
 from lensrec.stages.estimate import map_to_alm
 from lensrec.stages.joint import four_point_block, joined
 from lensrec.stages.masking import noise_pattern
 from lensrec.stages.reconstruct import Reconstruction
 from lensrec.stages.setting import noise_of, optics_of, theory_of
+from lensrec.stages.splits import check_splits, noise_removal
 from lensrec.theory.spectra import TheorySpectra
 
 if TYPE_CHECKING:
@@ -91,6 +93,8 @@ class SharedBands:
         That which maps carry.
     purifying : MaskDerivatives or None
         Where B is purified.
+    pattern : array (npix,) or None
+        Rms of the noise in each pixel over that of the map.
     """
 
     recipe: Recipe
@@ -104,9 +108,25 @@ class SharedBands:
     fiducial: Mapping[str, NDArray[np.float64]]
     mask: NDArray | None = None
     purifying: MaskDerivatives | None = None
+    pattern: NDArray | None = None
 
     def cmb(self, maps: NDArray, *, nthreads: int = 0) -> NDArray[np.float64]:
-        """Band powers of T, Q, U (1 or 3, npix) that carry the mask, in the order of the template."""
+        """Band powers of T, Q, U (1 or 3, npix) that carry the mask, noise bias off, in the order of the template."""
+        return self._bandpowers(pseudo_spectra(self._alm(maps, nthreads)), self.noise)
+
+    def cmb_of_splits(self, splits: Iterable[NDArray], *, nthreads: int = 0) -> NDArray[np.float64]:
+        """The same of splits of such a map, each of which carries the mask: of the mean of their cross-spectra.
+
+        What the template's covariance has of noise with noise is for as many as bandpowers.splits says.
+        """
+        return self._bandpowers(mean_cross_spectra(self._alm(one, nthreads) for one in splits), None)
+
+    def _bandpowers(self, pseudo: Mapping[str, NDArray], noise: Mapping[str, NDArray] | None) -> NDArray[np.float64]:
+        powers = self.decoupled.bandpowers(pseudo, noise)
+        return np.concatenate([powers[key] for key in _keys(self.decoupled)])[self.kept]
+
+    def _alm(self, maps: NDArray, nthreads: int) -> NDArray:
+        """T, or T, E and B, of a masked map; B purified where it is to be."""
         lmax = int(self.decoupled.edges[-1]) - 1
         nside = round((maps.shape[-1] / 12) ** 0.5)
         precision = self.recipe.reconstruction.precision
@@ -117,8 +137,7 @@ class SharedBands:
         alm = np.stack(list(map_to_alm(maps, nside, lmax, precision=precision, nthreads=nthreads).values()))
         if self.purifying is not None and len(maps) == 3:
             alm[2] = purified_alm(bare[1:], self.purifying, healpix_grid(nside), lmax, nthreads=nthreads)[1]
-        powers = self.decoupled.bandpowers(pseudo_spectra(alm), self.noise)
-        return np.concatenate([powers[key] for key in _keys(self.decoupled)])[self.kept]
+        return alm
 
     def lensing(self, table: Mapping[str, NDArray]) -> NDArray[np.float64]:
         """Band powers of φφ of a table of `phi_bandpowers`, N1 of the fiducial C^φφ taken off, whichever was before."""
@@ -137,7 +156,14 @@ class SharedBands:
         return replace(self.template, name=name, mean=mean, covariance=single / skies + self.common)
 
 
-def bandpowers(rec: Reconstruction, maps: NDArray, *, masked: bool = True, nthreads: int = 0) -> Bandpowers:
+def bandpowers(
+    rec: Reconstruction,
+    maps: NDArray,
+    *,
+    splits: Sequence[NDArray] | None = None,
+    masked: bool = True,
+    nthreads: int = 0,
+) -> Bandpowers:
     """Band powers of a map and of the φ̂ that was reconstructed from it.
 
     Parameters
@@ -145,25 +171,55 @@ def bandpowers(rec: Reconstruction, maps: NDArray, *, masked: bool = True, nthre
     rec : Reconstruction
     maps : array (npix,), (1, npix) or (3, npix)
         That map; HEALPix RING, µK.
+    splits : sequence of arrays like `maps`, optional
+        At least two maps of the same sky, of equal and independent noise, whose mean is that map: T, E and B then come
+        from their cross-spectra, from which no noise bias has to be taken. `lensrec.stages.splits.split_maps` makes
+        those of simulated data.
     masked : bool
-        Whether it carries the mask already, as simulated data do.
+        Whether they carry the mask already, as simulated data do.
 
     Raises
     ------
     ValueError
-        If the recipe's bands cannot be told apart behind the mask, or the covariance is not positive definite.
+        If the recipe's bands cannot be told apart behind the mask, the covariance is not positive definite, or splits
+        are no splits of the map, or not as many as bandpowers.splits says.
     """
-    maps = np.atleast_2d(maps)
+    rec, maps = _with_splits(rec, splits), np.atleast_2d(maps)
     nside = round((maps.shape[-1] / 12) ** 0.5)
     if len(maps) == 1 and rec.recipe.sky.polarisation:
         raise ValueError("the map has temperature alone, but the recipe says sky.polarisation: true; set it to false")
-    data = maps if masked or rec.mask is None else maps * rec.mask
+
+    def used(given: NDArray) -> NDArray:
+        rows = np.atleast_2d(given)
+        rows = rows if rec.recipe.sky.polarisation and len(rows) == 3 else rows[:1]
+        return rows if masked or rec.mask is None else rows * rec.mask
+
+    if splits is not None:
+        check_splits(map(used, splits), used(maps))
     pattern = noise_pattern(rec.recipe.instrument, nside, rec.mask)
     table = rec.bandpowers()
     shared = shared_bands(rec, table, theory_of(rec.recipe), nside, pattern, nthreads=nthreads)
-    used = data if rec.recipe.sky.polarisation and len(data) == 3 else data[:1]
-    mean = np.concatenate([shared.cmb(used, nthreads=nthreads), shared.lensing(table)])
+    if splits is None:
+        cmb = shared.cmb(used(maps), nthreads=nthreads)
+    else:
+        cmb = shared.cmb_of_splits(map(used, splits), nthreads=nthreads)
+    mean = np.concatenate([cmb, shared.lensing(table)])
     return Bandpowers(rec.recipe, shared.data(rec.recipe.name, mean), shared.fiducial)
+
+
+def _with_splits(rec: Reconstruction, splits: Sequence[NDArray] | None) -> Reconstruction:
+    """The reconstruction with a recipe that says how many splits there are."""
+    asked = rec.recipe.bandpowers
+    if splits is None:
+        if asked.splits > 1:
+            raise ValueError(f"bandpowers.splits: {asked.splits}, but no maps of these are given; give them, or set 1")
+        return rec
+    if len(splits) < 2:
+        raise ValueError(f"cross-spectra take at least two splits of the data, got {len(splits)}")
+    if asked.splits not in (1, len(splits)):
+        raise ValueError(f"bandpowers.splits: {asked.splits}, but {len(splits)} maps are given; give as many")
+    update = {"bandpowers": asked.model_copy(update={"splits": len(splits)})}
+    return replace(rec, recipe=rec.recipe.model_copy(update=update))
 
 
 def shared_bands(
@@ -217,7 +273,12 @@ def shared_bands(
     squares = None if weight is None else squared_masks(weight, lmax, noise_pattern=pattern, nthreads=nthreads)
     if mask is None and pattern is not None:
         squares = squared_masks(np.ones(12 * nside**2), lmax, noise_pattern=pattern, nthreads=nthreads)
-    gaussian = gaussian_covariance(decoupled, theory.lensed, noise=noise, squares=squares, nthreads=nthreads).total
+    # Cross-spectra differ from auto-spectra by noise that the map has nothing of: nothing else of the covariance, such
+    # as that with φ̂ of the map, changes with the number of splits.
+    parts = gaussian_covariance(
+        decoupled, theory.lensed, noise=noise, squares=squares, splits=asked.splits, nthreads=nthreads
+    )
+    gaussian = parts.total
     arrays = band_arrays(decoupled, _keys(decoupled))
     kept = np.isin(arrays.block, asked.spectra) & np.tile(inner, len(_keys(decoupled)))
     tops = {"T": asked.lmax_t, "E": asked.lmax_p, "B": asked.lmax_p}
@@ -238,12 +299,20 @@ def shared_bands(
         windows={key: _below(rows, m) for key, rows in windows.items()} | {"PP": _above(phi.windows, n)},
         corrections={key: _above(rows, n) for key, rows in phi.corrections.items()},
         offset=np.concatenate([np.zeros(n), phi.offset]),
-        metadata={"estimator": key, "f_sky": rec.moment(2), "scaling": SCALING},
+        metadata={
+            "estimator": key,
+            "f_sky": rec.moment(2),
+            "scaling": SCALING,
+            "splits": asked.splits,
+            "noise": noise_removal(asked.splits),
+        },
     )
     fiducial = {**theory.lensed, "PP": theory.potential["PP"]}
     common = np.zeros((n + m, n + m))
     common[n:, n:] = phi.shared
-    return SharedBands(recipe, decoupled, noise, kept, phi.bands, phi.n1, template, common, fiducial, mask, purifying)
+    return SharedBands(
+        recipe, decoupled, noise, kept, phi.bands, phi.n1, template, common, fiducial, mask, purifying, pattern
+    )
 
 
 def _purified_noise(

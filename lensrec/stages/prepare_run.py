@@ -21,7 +21,7 @@ from lensrec.rundir import (
 from lensrec.stages.filtering import Filtering
 from lensrec.stages.first_order import FirstOrder, first_order
 from lensrec.stages.placing import Quadratic
-from lensrec.stages.reconstruct import Preparation, prepare
+from lensrec.stages.prepare import Preparation, prepare
 from lensrec.stages.response import SimulatedResponse, gathered, response_sky
 from lensrec.stages.setting import Setting, theory_of
 

@@ -1,8 +1,7 @@
 """Reconstruct: from maps to φ̂, κ̂ and band powers of C_L^φφ."""
 
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,18 +12,17 @@ from lensrec.recipe import Recipe
 from lensrec.recipe_checks import invertible_lmax
 from lensrec.spectra.bandpowers import Bands
 from lensrec.sphere.alm import scale_alm
-from lensrec.stages.debias import Biases, SimulatedPairs, gaussian_biases
-from lensrec.stages.estimate import deconvolved, estimate_phi, map_to_alm, measured_totals
-from lensrec.stages.filtering import Filtering, filtering_of
-from lensrec.stages.first_order import FirstOrder, first_order
-from lensrec.stages.gaussian import GaussianMaker, GaussianResults, GaussianSkies, in_memory
+from lensrec.stages.debias import Biases, gaussian_biases
+from lensrec.stages.estimate import estimate_phi
+from lensrec.stages.first_order import FirstOrder
+from lensrec.stages.gaussian import GaussianMaker, in_memory
 from lensrec.stages.legs import Legs, leg_spectra
-from lensrec.stages.masking import mask_moment, mask_of, noise_pattern
+from lensrec.stages.masking import mask_moment, mask_of
 from lensrec.stages.phi_bandpowers import phi_bandpowers
 from lensrec.stages.placing import Quadratic, estimation_backend, quadratic_on
-from lensrec.stages.response import SimulatedResponse, simulated_response
-from lensrec.stages.setting import MV, Setting, observed_totals, optics_of, setting_of, theory_of
-from lensrec.theory.spectra import TheorySpectra
+from lensrec.stages.prepare import Preparation, gaussian_skies, prepare, with_gaussian
+from lensrec.stages.response import SimulatedResponse
+from lensrec.stages.setting import MV, Setting
 from lensrec.view.wiener import kappa_map, wiener_filtered
 
 log = logging.getLogger(__name__)
@@ -137,36 +135,6 @@ class Reconstruction:
         return reconstruction_html(self)
 
 
-@dataclass(frozen=True, eq=False)
-class Preparation:
-    """What all maps of one recipe and mask share; `prepare` makes one.
-
-    Attributes
-    ----------
-    theory : TheorySpectra
-    setting : Setting
-    mask, pattern : array (npix,) or None
-        Weights, and the rms of the noise in each pixel over that of the map.
-    filtering : function of masked maps
-    gaussian : GaussianResults or None
-        What Gaussian skies have told; None where there are none, or where they follow the data.
-    pairs : SimulatedPairs or None
-        Of those skies, for RDN0.
-    first_order : FirstOrder or None
-    simulated_response : SimulatedResponse or None
-    """
-
-    theory: TheorySpectra
-    setting: Setting
-    mask: NDArray | None
-    pattern: NDArray | None
-    filtering: Filtering
-    gaussian: GaussianResults | None = None
-    pairs: SimulatedPairs | None = None
-    first_order: FirstOrder | None = None
-    simulated_response: SimulatedResponse | None = None
-
-
 def reconstruct(
     maps: NDArray,
     recipe: Recipe,
@@ -226,10 +194,8 @@ def reconstruct(
     legs = prepared.filtering(used)
     _warn_of_power(legs, setting, mask_moment(mask, 2, rec.filter), rec.lmin_t, rec.lmax_t)
     if prepared.gaussian is None and rec.mean_field_sims:
-        skies = _gaussian_skies(used, recipe, prepared, nside, nthreads, quadratic)
-        results = (gaussian or in_memory)(skies)
-        pairs = SimulatedPairs(setting, results.legs, results.count, rec.L_max, nthreads=nthreads)
-        prepared = replace(prepared, gaussian=results, pairs=pairs)
+        skies = gaussian_skies(recipe, prepared, nside, used, quadratic=quadratic, nthreads=nthreads)
+        prepared = with_gaussian(prepared, (gaussian or in_memory)(skies), rec.L_max, nthreads=nthreads)
     return reconstruct_legs(legs, recipe, prepared, quadratic=quadratic, nthreads=nthreads)
 
 
@@ -266,101 +232,6 @@ def reconstruct_legs(
         prepared.first_order,
         prepared.simulated_response,
     )
-
-
-def prepare(
-    recipe: Recipe,
-    nside: int,
-    mask: NDArray | None,
-    *,
-    temperature_only: bool = False,
-    theory: TheorySpectra | None = None,
-    first: Callable[[Setting], FirstOrder] | None = None,
-    respond: Callable[[Setting, Filtering], SimulatedResponse] | None = None,
-    nthreads: int = 0,
-) -> Preparation:
-    """Setting, filters, N1 and simulated response of a recipe, for maps of one nside and mask.
-
-    Parameters
-    ----------
-    theory : TheorySpectra, optional
-        Of the recipe, where it has been made before.
-    first, respond : functions, optional
-        Make N1 and the simulated response, where they are kept somewhere; they are asked if the recipe wants these.
-
-    Raises
-    ------
-    ValueError
-        If no estimator can be made, or the hits cannot be used.
-    """
-    rec = recipe.reconstruction
-    theory = theory_of(recipe) if theory is None else theory
-    setting = setting_of(recipe, theory, nside, temperature_only=temperature_only, nthreads=nthreads)
-    pattern = noise_pattern(recipe.instrument, nside, mask)
-    filtering = filtering_of(recipe, setting, nside, mask, pattern, nthreads=nthreads)
-    n1 = response = None
-    if rec.n1 != "none":
-        n1 = first(setting) if first else _first_order_of(recipe, setting, nside, nthreads)
-    if rec.mc_response != "none" and respond:
-        response = respond(setting, filtering)
-    elif rec.mc_response != "none":
-        response = simulated_response(recipe, theory, setting, nside, mask, filtering, nthreads=nthreads)
-    return Preparation(theory, setting, mask, pattern, filtering, first_order=n1, simulated_response=response)
-
-
-_KNOWN: dict[tuple[str, int, bool], FirstOrder] = {}
-"""N1 of the last recipes, which reconstructions of one sky after the other in a notebook ask for again and again."""
-
-
-def _first_order_of(recipe: Recipe, setting: Setting, nside: int, nthreads: int) -> FirstOrder:
-    name = (recipe.sha256(), nside, setting.polarised)
-    if name not in _KNOWN:
-        while len(_KNOWN) >= 4:
-            _KNOWN.pop(next(iter(_KNOWN)))
-        _KNOWN[name] = first_order(setting, nthreads=nthreads)
-    return _KNOWN[name]
-
-
-def _gaussian_skies(
-    maps: NDArray,
-    recipe: Recipe,
-    prepared: Preparation,
-    nside: int,
-    nthreads: int,
-    quadratic: Quadratic = quadratic_estimates,
-) -> GaussianSkies:
-    """Skies with the power of these maps, as far as the maps have any.
-
-    A mask carries power across the highest multipole that is read, so what the skies lacked beyond it would be missing
-    below it, too: their band limit is that of the data, not of the filters.
-    """
-    reach = recipe.sky.lmax_data
-    optics, theory = optics_of(recipe.instrument, nside, reach), prepared.theory
-    # No iterations: they do not converge where pixels are coarse, and a spectrum needs none.
-    precision = recipe.reconstruction.precision
-    alm = deconvolved(map_to_alm(maps, nside, reach, precision=precision, iterations=0, nthreads=nthreads), optics)
-    model = observed_totals(recipe, theory, nside, reach)
-    totals = measured_totals(alm, model, mask_moment(prepared.mask, 2))
-    signal = {key: scaled_signal(theory.lensed[key], model[key], totals[key]) for key in totals}
-    return GaussianSkies(
-        recipe,
-        prepared.setting,
-        totals,
-        optics,
-        nside,
-        prepared.mask,
-        prepared.filtering,
-        signal,
-        prepared.pattern,
-        nthreads,
-        quadratic,
-    )
-
-
-def scaled_signal(signal: NDArray, model: NDArray, totals: NDArray) -> NDArray[np.float64]:
-    """The signal's share of measured total power, as it is of the model's."""
-    cut = signal[: len(model)]
-    return np.divide(cut * totals, model, out=np.array(cut, dtype=np.float64), where=model != 0)
 
 
 def _warn_of_power(legs: Legs, setting: Setting, fsky: float, lmin: int, lmax: int) -> None:

@@ -3,7 +3,6 @@
 import hashlib
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,14 +23,14 @@ from lensrec.rundir import (
     write_theory,
 )
 from lensrec.sky.io import SkyMap, read_alm, read_map, read_mask, write_alm, write_map
-from lensrec.stages.debias import SimulatedPairs
-from lensrec.stages.gaussian import GaussianSkies, on_disk
+from lensrec.stages.gaussian import on_disk
 from lensrec.stages.masking import mask_of
 from lensrec.stages.phi_bandpowers import phi_bandpowers
 from lensrec.stages.placing import Quadratic, estimation_backend, quadratic_on
+from lensrec.stages.prepare import Preparation, gaussian_skies, with_gaussian
 from lensrec.stages.prepare_run import prepare_run
-from lensrec.stages.reconstruct import Preparation, Reconstruction, reconstruct
-from lensrec.stages.setting import observed_totals, optics_of, theory_of
+from lensrec.stages.reconstruct import Reconstruction, reconstruct
+from lensrec.stages.setting import theory_of
 
 log = logging.getLogger(__name__)
 
@@ -249,25 +248,5 @@ def _prepare(run: RunDir, progress: Progress | None, quadratic: Quadratic, nthre
     )
     if not recipe.reconstruction.mean_field_sims:
         return prepared
-    theory, reach = prepared.theory, recipe.sky.lmax_data
-    optics = optics_of(recipe.instrument, nside, reach)
-    totals = observed_totals(recipe, theory, nside, reach)
-    signal = {key: theory.lensed[key][: reach + 1] for key in totals}
-    skies = GaussianSkies(
-        recipe,
-        prepared.setting,
-        totals,
-        optics,
-        nside,
-        mask,
-        prepared.filtering,
-        signal,
-        prepared.pattern,
-        nthreads,
-        quadratic,
-    )
-    results = on_disk(run, progress, skies)
-    pairs = SimulatedPairs(
-        prepared.setting, results.legs, results.count, recipe.reconstruction.L_max, progress, nthreads
-    )
-    return replace(prepared, gaussian=results, pairs=pairs)
+    results = on_disk(run, progress, gaussian_skies(recipe, prepared, nside, quadratic=quadratic, nthreads=nthreads))
+    return with_gaussian(prepared, results, recipe.reconstruction.L_max, progress=progress, nthreads=nthreads)

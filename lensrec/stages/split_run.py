@@ -12,8 +12,8 @@ from lensrec.stages.split import (
     recipe_surface,
     separate_amplitudes,
     with_beam,
-    write_split,
 )
+from lensrec.stages.split_products import write_split
 
 
 def split_run(run: RunDir, *, progress: Progress | None = None, nthreads: int = 0) -> Split:

@@ -6,24 +6,26 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lensrec.view.figure import drawing, new_figure, tick_marks
+from lensrec.spectra.bandpowers import lensing_scaling
+from lensrec.view.figure import (
+    GREY,
+    LENSING_MULTIPOLE,
+    LENSING_POWER,
+    MULTIPOLE,
+    SETS,
+    cmb_power_label,
+    drawing,
+    legend_above,
+    new_figure,
+    tick_marks,
+)
+from lensrec.view.points import checked, scaled_power
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-SETS: tuple[tuple[str, str], ...] = (
-    ("#0072B2", "o"),
-    ("#D55E00", "s"),
-    ("#009E73", "D"),
-    ("#CC79A7", "^"),
-    ("#E69F00", "v"),
-    ("#56B4E9", "X"),
-)
-"""Colours and markers of data sets, in their order; after Okabe & Ito, as in `lensrec.view.figure`."""
-
 _LAYOUTS = {1: ["0"], 2: ["0", "1"], 3: ["00", "12"], 4: ["01", "23"]}
-_GREY = "0.25"
 
 
 def cmb_bandpowers_figure(
@@ -43,10 +45,6 @@ def cmb_bandpowers_figure(
         Raw C_ℓ in µK² from ℓ = 0, e.g. {"ΛCDM": …}; the first is what residuals are taken from.
     title : str
 
-    Returns
-    -------
-    matplotlib.figure.Figure
-
     Raises
     ------
     ValueError
@@ -65,7 +63,7 @@ def cmb_bandpowers_figure(
             for position, (label, spectra) in enumerate(curves.items()):
                 if key in spectra:
                     power = scaled_power(spectra[key])
-                    style: Any = {"color": _GREY if position == 0 else SETS[position % len(SETS)][0]}
+                    style: Any = {"color": GREY if position == 0 else SETS[position % len(SETS)][0]}
                     upper.plot(np.arange(2, len(power)), power[2:], label=label, linewidth=1.4, **style)
             first = next(iter(curves.values()))
             expected = values.get("expected")
@@ -76,14 +74,14 @@ def cmb_bandpowers_figure(
             upper.errorbar(values["ell"], values["power"], values["sigma"], width, label="band powers", **marks)
             pull = (values["power"] - expected) / values["sigma"]
             lower.axhspan(-1, 1, color="0.92", zorder=0)
-            lower.axhline(0.0, color=_GREY, linewidth=1.0)
+            lower.axhline(0.0, color=GREY, linewidth=1.0)
             lower.plot(values["ell"], pull, marker="o", linestyle="none", color=SETS[0][0], markersize=3.4)
             half = max(3.5, 1.15 * float(np.abs(pull).max()))
             lower.set_ylim(-half, half)
             _frame(upper, lower, values)
-            upper.set_ylabel(rf"$D_\ell^{{{key}}}\;[\mathrm{{µK}}^2]$")
+            upper.set_ylabel(cmb_power_label(key))
             upper.set_ylim(*_power_range(expected, values))
-        _legend(figure, panels["power 0"], title)
+        legend_above(panels["power 0"], title)
     return figure
 
 
@@ -101,10 +99,6 @@ def lensing_bandpowers_figure(
         (else it is read at L), and "low" and "high", first and last multipole.
     label, title : str
 
-    Returns
-    -------
-    matplotlib.figure.Figure
-
     Raises
     ------
     ValueError
@@ -115,14 +109,14 @@ def lensing_bandpowers_figure(
     given = {name: checked(name, values, ("L", "power", "sigma")) for name, values in sets.items()}
     spectrum = np.asarray(curve, dtype=np.float64)
     L = np.arange(len(spectrum), dtype=np.float64)
-    scaled = (L * (L + 1)) ** 2 / (2 * np.pi) * spectrum
+    scaled = lensing_scaling(len(L) - 1) * spectrum
     low = max(min(float(values.get("low", values["L"]).min()) for values in given.values()), 2.0)
     high = min(max(float(values.get("high", values["L"]).max()) for values in given.values()), L[-1])
     with drawing():
         figure = new_figure(6.4)
         upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(2.0, 1.0))
-        upper.plot(L[2:], 1e7 * scaled[2:], color=_GREY, label=label)
-        lower.axhline(1.0, color=_GREY, linewidth=1.4)
+        upper.plot(L[2:], 1e7 * scaled[2:], color=GREY, label=label)
+        lower.axhline(1.0, color=GREY, linewidth=1.4)
         reach = 0.0
         for number, (name, values) in enumerate(given.items()):
             colour, marker = SETS[number % len(SETS)]
@@ -140,15 +134,15 @@ def lensing_bandpowers_figure(
         inside = 1e7 * scaled[(low <= L) & (high >= L)]
         points = 1e7 * np.concatenate([v["power"] + v["sigma"] for v in given.values()])
         upper.set_ylim(0.0, 1.1 * max(float(inside.max()), min(float(points.max()), 2.0 * float(inside.max()))))
-        upper.set_ylabel(r"$10^7\,[L(L+1)]^2\,C_L^{\phi\phi}/2\pi$")
+        upper.set_ylabel(rf"$10^7\,{LENSING_POWER}$")
         lower.set_ylabel(f"ratio to {label}" if len(label) < 14 else "ratio")
         for axes in (upper, lower):
             axes.set_xscale("log")
             axes.set_xlim(low / 1.08, high * 1.08)
             _plain_log_ticks(axes, low, high)
             tick_marks(axes)
-        lower.set_xlabel(r"lensing multipole $L$")
-        _legend(figure, upper, title)
+        lower.set_xlabel(LENSING_MULTIPOLE)
+        legend_above(upper, title)
     return figure
 
 
@@ -170,10 +164,6 @@ def correlation_figure(
     limit : float, optional
         Correlation at the ends of the colours; the 99.5th percentile of what is off the diagonals if not given.
     title : str
-
-    Returns
-    -------
-    matplotlib.figure.Figure
 
     Raises
     ------
@@ -216,29 +206,6 @@ def correlation_figure(
     return figure
 
 
-def checked(name: str, values: Mapping[str, ArrayLike], needed: Sequence[str]) -> dict[str, NDArray[np.float64]]:
-    """Points as arrays of one length.
-
-    Raises
-    ------
-    ValueError
-        If any of those needed is missing, or lengths differ.
-    """
-    arrays = {key: np.atleast_1d(np.asarray(value, dtype=np.float64)) for key, value in values.items()}
-    if missing := [key for key in needed if key not in arrays]:
-        raise ValueError(f"the points of {name} lack {', '.join(missing)}")
-    lengths = {key: len(array) for key, array in arrays.items()}
-    if len(set(lengths.values())) != 1 or not lengths[needed[0]]:
-        raise ValueError(f"the points of {name} differ in number, or there are none: {lengths}")
-    return arrays
-
-
-def scaled_power(cl: NDArray) -> NDArray[np.float64]:
-    """D_ℓ = ℓ(ℓ+1)C_ℓ/2π from ℓ = 0."""
-    ell = np.arange(len(cl), dtype=np.float64)
-    return ell * (ell + 1) / (2 * np.pi) * np.asarray(cl)
-
-
 def _frame(upper: "Axes", lower: "Axes", values: Mapping[str, NDArray]) -> None:
     high = float(values.get("high", values["ell"]).max())
     low = float(values.get("low", values["ell"]).min())
@@ -246,7 +213,7 @@ def _frame(upper: "Axes", lower: "Axes", values: Mapping[str, NDArray]) -> None:
         axes.set_xlim(max(low - 0.02 * (high - low), 0.0), high + 0.02 * (high - low))
         tick_marks(axes)
     upper.tick_params(labelbottom=False)
-    lower.set_xlabel(r"multipole $\ell$")
+    lower.set_xlabel(MULTIPOLE)
     lower.set_ylabel(r"$\Delta D_\ell\,/\,\sigma$")
     lower.set_yticks([-2, 0, 2])
 
@@ -273,11 +240,3 @@ def _plain_log_ticks(axes: "Axes", low: float, high: float) -> None:
 
 def _block_label(block: str) -> str:
     return r"$\phi\phi$" if block == "PP" else block
-
-
-def _legend(figure: "Figure", axes: "Axes", title: str) -> None:
-    handles, labels = axes.get_legend_handles_labels()
-    legend = figure.legend(handles, labels, loc="outside upper center", ncols=min(len(labels), 4), columnspacing=1.6)
-    if title:
-        legend.set_title(title)
-        legend.get_title().set_fontsize(12)

@@ -29,7 +29,24 @@ ESTIMATOR_STYLE: dict[str, tuple[str, str]] = {
     "TB": ("#CC79A7", "v"),
     "EB": ("#56B4E9", "X"),
 }
+SETS: tuple[tuple[str, str], ...] = (
+    ("#0072B2", "o"),
+    ("#D55E00", "s"),
+    ("#009E73", "D"),
+    ("#CC79A7", "^"),
+    ("#E69F00", "v"),
+    ("#56B4E9", "X"),
+)
+"""Colours and markers of data sets, in their order, from the same palette."""
+
 _OTHERS = (("#E69F00", "p"), ("#7F7F7F", "h"), ("#882255", "*"), ("#117733", "<"))
+
+GREY = "0.25"
+"""Of the curves that points are drawn on, and of the lines where a ratio is 1 or a residual 0."""
+
+MULTIPOLE, LENSING_MULTIPOLE = r"multipole $\ell$", r"lensing multipole $L$"
+LENSING_POWER = r"[L(L+1)]^2\,C_L^{\phi\phi}/2\pi"
+"""Labels of axes; the last one for use between dollars."""
 
 _STYLE: Any = {
     "font.family": "DejaVu Sans",
@@ -71,6 +88,20 @@ def tick_marks(axes: "Axes") -> None:
     """Ticks inwards on all sides and a faint grid; kept by the axes themselves, so that any later drawing has them."""
     axes.tick_params(which="both", direction="in", top=True, right=True, labelsize=10.0)
     axes.grid(which="major", color="0.9", linewidth=0.6)
+
+
+def cmb_power_label(key: str, of: str = "") -> str:
+    """What an axis of D_ℓ says, for "TT", "TE", …; `of` stands before D, as Δ does."""
+    return rf"${of}D_\ell^{{{key}}}\;[\mathrm{{µK}}^2]$"
+
+
+def legend_above(axes: "Axes", title: str = "", **style: Any) -> None:
+    """What is labelled in an axes, above all panels of its figure; `style` is `Figure.legend`'s."""
+    handles, labels = axes.get_legend_handles_labels()
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    style = {"ncols": min(len(labels), 4), "columnspacing": 1.6, "title_fontsize": 12} | style
+    figure.legend(handles, labels, title=title or None, loc="outside upper center", **style)
 
 
 def estimator_style(key: str, position: int = 0) -> tuple[str, str]:

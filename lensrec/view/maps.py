@@ -54,10 +54,6 @@ def mollweide_figure(
     title : str
         Above all panels.
 
-    Returns
-    -------
-    matplotlib.figure.Figure
-
     Raises
     ------
     ValueError
@@ -100,10 +96,6 @@ def gnomonic_figure(
     centre : (longitude, latitude), degrees
     size_deg : float
         Side of the patch, degrees.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
 
     Raises
     ------

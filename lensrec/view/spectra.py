@@ -10,7 +10,19 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lensrec.spectra.bandpowers import lensing_scaling
-from lensrec.view.figure import drawing, estimator_style, new_figure, tick_marks
+from lensrec.view.figure import (
+    GREY,
+    LENSING_MULTIPOLE,
+    LENSING_POWER,
+    MULTIPOLE,
+    cmb_power_label,
+    drawing,
+    estimator_style,
+    legend_above,
+    new_figure,
+    tick_marks,
+)
+from lensrec.view.points import checked, scaled_power
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -18,7 +30,6 @@ if TYPE_CHECKING:
 
 BandPoints = Mapping[str, ArrayLike]
 
-_AUTO = r"$[L(L+1)]^2\,C_L^{\phi\phi}/2\pi$"
 _TICKS = np.array([2, 10, 50, 100, 200, 400, 600, 800, 1000, 1500, 2000, 2500, 3000, 4000, 5000, 6000])
 
 
@@ -49,16 +60,12 @@ def phi_spectrum_figure(
         Of the upper panel. On "log" a negative band power shows nothing but the upper part of its error bar;
         "linear" suits measurements that are mostly noise.
 
-    Returns
-    -------
-    matplotlib.figure.Figure
-
     Raises
     ------
     ValueError
         If there are no points, or their arrays differ in length.
     """
-    bands = {key: _checked(key, values, ("L", "power", "sigma")) for key, values in points.items()}
+    bands = {key: checked(key, values, ("L", "power", "sigma")) for key, values in points.items()}
     if not bands:
         raise ValueError("a picture of band powers needs those of one estimator at least")
     factor = 1e7 if scale == "linear" else 1.0
@@ -77,10 +84,10 @@ def phi_spectrum_figure(
         if shared_noise:
             upper.plot([], [], "--", color="0.4", linewidth=1.2, label="$N_L^{(0)}$ of each")
         label = str(curve.get("label", r"input $C_L^{\phi\phi}$"))
-        upper.plot(ell, factor * scaled, color="0.25", linewidth=1.8, label=label, zorder=2.5)
-        lower.axhline(1.0, color="0.25", linewidth=1.8)
+        upper.plot(ell, factor * scaled, color=GREY, linewidth=1.8, label=label, zorder=2.5)
+        lower.axhline(1.0, color=GREY, linewidth=1.8)
         if realisation is not None:
-            _realisation(upper, lower, _checked("realisation", realisation, ("L", "power")), ell, scaled, factor)
+            _realisation(upper, lower, checked("realisation", realisation, ("L", "power")), ell, scaled, factor)
         for position, (key, values) in enumerate(bands.items()):
             x = _offset(values, position, len(bands))
             expected = _expected(values, ell, scaled)
@@ -92,13 +99,13 @@ def phi_spectrum_figure(
             upper.set_yscale("log", nonpositive="clip")
             upper.set_ylim(*_log_range(inside, bands, n0))
         else:
-            upper.axhline(0.0, color="0.25", linewidth=0.8)
+            upper.axhline(0.0, color=GREY, linewidth=0.8)
             upper.set_ylim(*(factor * limit for limit in _linear_range(inside, bands)))
         lower.set_ylim(*_ratio_range(bands, ell, scaled))
-        upper.set_ylabel(_AUTO if scale == "log" else rf"$10^7\,${_AUTO}")
+        upper.set_ylabel(f"${LENSING_POWER}$" if scale == "log" else rf"$10^7\,{LENSING_POWER}$")
         lower.set_ylabel("ratio to the curve")
         _multipole_axis([upper, lower], extent)
-        _legend(upper, title)
+        legend_above(upper, title, handletextpad=0.6)
     return figure
 
 
@@ -113,16 +120,12 @@ def transfer_figure(points: Mapping[str, BandPoints], *, title: str = "", tolera
     tolerance : float
         Half the height of the grey band about 1.
 
-    Returns
-    -------
-    matplotlib.figure.Figure
-
     Raises
     ------
     ValueError
         If there are no points, or their arrays differ in length.
     """
-    bands = {key: _checked(key, values, ("L", "transfer")) for key, values in points.items()}
+    bands = {key: checked(key, values, ("L", "transfer")) for key, values in points.items()}
     if not bands:
         raise ValueError("a picture of the transfer needs that of one estimator at least")
     reach = np.concatenate([np.abs(v["transfer"] - 1.0) + v.get("sigma", 0.0) for v in bands.values()])
@@ -132,7 +135,7 @@ def transfer_figure(points: Mapping[str, BandPoints], *, title: str = "", tolera
         figure = new_figure(4.2)
         axes = figure.subplots()
         axes.axhspan(1.0 - tolerance, 1.0 + tolerance, color="0.88", zorder=0, label=f"±{100 * tolerance:g} %")
-        axes.axhline(1.0, color="0.25", linewidth=1.2)
+        axes.axhline(1.0, color=GREY, linewidth=1.2)
         for position, (key, values) in enumerate(bands.items()):
             x = _offset(values, position, len(bands))
             style = _marker(key, position, len(bands))
@@ -140,7 +143,7 @@ def transfer_figure(points: Mapping[str, BandPoints], *, title: str = "", tolera
         axes.set_ylim(1.0 - half, 1.0 + half)
         axes.set_ylabel(r"$C_L^{\hat\phi\,\phi_{\rm in}}\,/\;C_L^{\phi_{\rm in}\phi_{\rm in}}$")
         _multipole_axis([axes], _extent([*bands.values()]))
-        _legend(axes, title)
+        legend_above(axes, title, handletextpad=0.6)
     return figure
 
 
@@ -165,10 +168,6 @@ def cmb_spectra_figure(
         Multipoles in a band of `measured`.
     lmax : int, optional
         Where the axis ends; the end of the shortest spectrum if not given.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
     """
     measured = measured or {}
     spectra = [cl for group in (*theory.values(), measured) for cl in group.values()]
@@ -184,31 +183,19 @@ def cmb_spectra_figure(
                 ell, power = _averaged(measured[key][: top + 1], step)
                 axes.plot(ell, power, "o", color="black", markersize=3.0, label="this sky", zorder=2.5)
             for position, (label, group) in enumerate(theory.items()):
-                power = _power(group[key][: top + 1]) if key in group else np.zeros(1)
+                power = scaled_power(group[key][: top + 1]) if key in group else np.zeros(1)
                 if power.any():
                     axes.plot(np.arange(len(power)), power, color=colours[position % len(colours)], label=label)
             if key != "TE":
                 axes.set_yscale("log", nonpositive="clip")
                 axes.set_ylim(*_decades(axes))
-            axes.set_ylabel(rf"$D_\ell^{{{key}}}\;[\mathrm{{µK}}^2]$")
+            axes.set_ylabel(cmb_power_label(key))
             axes.set_xlim(0, top)
             tick_marks(axes)
         for axes in panels[1]:
-            axes.set_xlabel(r"multipole $\ell$")
-        handles, labels = panels[0, 0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), title=title or None)
+            axes.set_xlabel(MULTIPOLE)
+        legend_above(panels[0, 0], title, columnspacing=2.0, title_fontsize=11.0)
     return figure
-
-
-def _checked(name: str, values: BandPoints, needed: Sequence[str]) -> dict[str, NDArray[np.float64]]:
-    arrays = {key: np.atleast_1d(np.asarray(value, dtype=np.float64)) for key, value in values.items()}
-    missing = [key for key in needed if key not in arrays]
-    if missing:
-        raise ValueError(f"the points of {name} lack {', '.join(missing)}")
-    lengths = {key: len(value) for key, value in arrays.items()}
-    if len(set(lengths.values())) != 1 or not lengths[needed[0]]:
-        raise ValueError(f"the points of {name} differ in number, or there are none: {lengths}")
-    return arrays
 
 
 def _scaled(curve: Mapping[str, Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -315,7 +302,7 @@ def _multipole_axis(panels: Sequence["Axes"], extent: tuple[float, float]) -> No
         axes.xaxis.set_major_locator(FixedLocator(list(_ticks(low, high))))
         axes.xaxis.set_minor_locator(NullLocator())
         tick_marks(axes)
-    panels[-1].set_xlabel(r"lensing multipole $L$")
+    panels[-1].set_xlabel(LENSING_MULTIPOLE)
 
 
 def _root(value: NDArray) -> NDArray:
@@ -332,24 +319,6 @@ def _ticks(low: float, high: float) -> NDArray[np.int64]:
     return np.array(kept, dtype=np.int64)
 
 
-def _legend(axes: "Axes", title: str) -> None:
-    handles, labels = axes.get_legend_handles_labels()
-    figure = axes.get_figure(root=True)
-    assert figure is not None
-    columns = min(len(labels), 4)
-    legend = figure.legend(
-        handles, labels, loc="outside upper center", ncols=columns, columnspacing=1.6, handletextpad=0.6
-    )
-    if title:
-        legend.set_title(title)
-        legend.get_title().set_fontsize(12)
-
-
-def _power(cl: NDArray) -> NDArray[np.float64]:
-    ell = np.arange(len(cl))
-    return ell * (ell + 1.0) / (2.0 * np.pi) * cl
-
-
 def _averaged(cl: NDArray, step: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """D_ℓ in bands of `step` multipoles from ℓ = 2, with weights 2ℓ+1."""
     bands = max((len(cl) - 2) // step, 1)
@@ -357,7 +326,7 @@ def _averaged(cl: NDArray, step: int) -> tuple[NDArray[np.float64], NDArray[np.f
     band = (np.arange(len(ell)) // step).astype(np.int64)
     weight = 2.0 * ell + 1.0
     norm = np.bincount(band, weight)
-    power = _power(cl)[2 : 2 + bands * step]
+    power = scaled_power(cl)[2 : 2 + bands * step]
     return np.bincount(band, weight * ell) / norm, np.bincount(band, weight * power) / norm
 
 

@@ -6,8 +6,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lensrec.view.bandpowers import SETS, checked, scaled_power
-from lensrec.view.figure import drawing, new_figure, tick_marks
+from lensrec.view.figure import (
+    GREY,
+    MULTIPOLE,
+    SETS,
+    cmb_power_label,
+    drawing,
+    legend_above,
+    new_figure,
+    tick_marks,
+)
+from lensrec.view.points import checked, scaled_power
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -55,10 +64,6 @@ def corner_figure(
         Which ones, from left to right; those of the first set if not given.
     weights : mapping of label to array (n,), optional
     title : str
-
-    Returns
-    -------
-    matplotlib.figure.Figure
 
     Raises
     ------
@@ -115,10 +120,6 @@ def amplitudes_figure(
     weights : mapping of label to array (n,), optional
     title : str
 
-    Returns
-    -------
-    matplotlib.figure.Figure
-
     Raises
     ------
     ValueError
@@ -169,10 +170,6 @@ def smoothing_figure(
         Multipoles in a bin.
     title : str
 
-    Returns
-    -------
-    matplotlib.figure.Figure
-
     Raises
     ------
     ValueError
@@ -192,7 +189,7 @@ def smoothing_figure(
                     power = scaled_power(spectra[key])[2:]
                     axes.plot(np.arange(2, len(power) + 2), power, color=SETS[1 + number][0], label=label, zorder=2.5)
                     tops.append(float(np.abs(power[: int(ell.max())]).max()))
-            axes.axhline(0.0, color="0.25", linewidth=1.0)
+            axes.axhline(0.0, color=GREY, linewidth=1.0)
             style: Any = {"fmt": "o", "color": SETS[0][0], "markersize": 4.0, "elinewidth": 1.1, "zorder": 3}
             # the points that tell most of smoothing fill the panel; the noisiest are faint and run out of it
             half = 1.2 * max(float(np.percentile(np.abs(residual) + sigma, 55)), *(1.6 * top for top in tops), 1e-12)
@@ -201,16 +198,12 @@ def smoothing_figure(
             axes.errorbar(ell[~noisy], residual[~noisy], sigma[~noisy], label=name, **style)
             axes.errorbar(ell[noisy], residual[noisy], sigma[noisy], alpha=0.3, **style)
             axes.set_ylim(-half, half)
-            axes.set_ylabel(rf"$\Delta D_\ell^{{{key}}}\;[\mathrm{{µK}}^2]$")
+            axes.set_ylabel(cmb_power_label(key, of=r"\Delta "))
             tick_marks(axes)
             low, high = min(low, float(ell.min())), max(high, float(ell.max()))
         panels[-1].set_xlim(max(low - step, 0), high + step)
-        panels[-1].set_xlabel(r"multipole $\ell$")
-        handles, labels = panels[0].get_legend_handles_labels()
-        legend = figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
-        if title:
-            legend.set_title(title)
-            legend.get_title().set_fontsize(12)
+        panels[-1].set_xlabel(MULTIPOLE)
+        legend_above(panels[0], title, columnspacing=2.0)
     return figure
 
 
@@ -243,8 +236,8 @@ def split_table(summary: Mapping[str, Any]) -> str:
     summary : mapping
         As in split.json: "A_L_TTTEEE", "A_L_phiphi" and "delta", each {"mean", "sigma"} or None; "correlation",
         "delta_n_sigma"; where there are, "delta_pte", "chi2" and "ndof" of all, and "chi2_blocks", a mapping of
-        name to {"chi2", "n"}; "A_L_phiphi_held" and "parts", mappings of name to
-        {"mean", "sigma"}.
+        name to {"chi2", "n"}; "A_L_phiphi_held" and "parts", mappings of name to {"mean", "sigma"}; "warnings",
+        lines, of all and of each part.
 
     Returns
     -------
@@ -279,6 +272,9 @@ def split_table(summary: Mapping[str, Any]) -> str:
             pte = float(chi2_distribution.sf(block["chi2"], block["ndof"])) if block["ndof"] > 0 else np.nan
             shown = f"{pte:6.3f}" if np.isfinite(pte) else f"{'–':>6}"
             lines.append(f"{name.replace('PP', 'φφ'):<{width}}{block['chi2']:9.1f}  {block['ndof']:5.0f}  {shown}")
+    lines += [f"warning: {text}" for text in summary.get("warnings", ())]
+    for name, part in summary.get("parts", {}).items():
+        lines += [f"warning: {name} alone: {text}" for text in part.get("warnings", ())]
     return "\n".join(lines)
 
 
