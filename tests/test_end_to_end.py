@@ -10,7 +10,7 @@ import pytest
 from astropy.table import Table
 
 from lensrec.rundir import create_run, open_run
-from tests.stages.command import Answer, contents, lensrec, lensrec_process, stopped_before
+from tests.stages.command import Answer, contents, lensrec, stopped_before
 
 KEYS = ("TT", "EE", "TE", "TB", "EB", "MV")
 N_SIMS, NSIDE, LMAX = 3, 64, 128
@@ -36,7 +36,7 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def whole(recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Answer]:
     """A run that nothing disturbed, and what the command said."""
     out = tmp_path_factory.mktemp("whole") / "run"
-    return out, lensrec_process("run", recipe.with_name("whole.yaml"), "--out", out)
+    return out, lensrec("run", recipe.with_name("whole.yaml"), "--out", out)
 
 
 def test_the_whole_chain_says_what_it_does(whole: tuple[Path, Answer]) -> None:

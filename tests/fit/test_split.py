@@ -328,6 +328,24 @@ def test_result_and_summary(data, model):
     assert set(summary["derived"]) == {"H0", "omega_m"}
 
 
+def test_a_fit_beyond_the_surface_says_so(data, surface, model):
+    """Held, free and drawn there by a prior; at two steps and an amplitude of 1.5 nobody is warned."""
+    rng = np.random.default_rng(12)
+    near = {**ALL_AT_CENTRE, "ns": CENTRE[4] + 2 * STEPS[4], "A_L_TTTEEE": 1.5}
+    assert split(data, model, fixed=near, draws=100, rng=rng).warnings == ()
+    far = {**ALL_AT_CENTRE, "ns": CENTRE[4] - 4 * STEPS[4], "A_L_TTTEEE": 2.5}
+    found = split(data, model, fixed=far, draws=100, rng=rng)
+    ns, smoothing = found.warnings
+    assert ns.startswith(f"ns = {CENTRE[4] - 4 * STEPS[4]:.5g} is 4.0 steps from the centre")
+    assert smoothing.startswith("A_L_TTTEEE = 2.5: ")
+    assert found.summary()["warnings"] == [ns, smoothing]
+    held = {key: value for key, value in ALL_AT_CENTRE.items() if key != "tau"}
+    drawn_there = {"tau": (CENTRE[5] + 5 * STEPS[5], 1e-5)}
+    (tau,) = split(data, model, fixed=held, priors=drawn_there, draws=100, rng=rng).warnings
+    assert tau.startswith("tau = ")
+    assert "5.0 steps" in tau
+
+
 def test_refusals(data, surface, model):
     rng = np.random.default_rng(0)
     with pytest.raises(ValueError, match="no parameter H0"):

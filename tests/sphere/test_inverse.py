@@ -10,7 +10,7 @@ from lensrec.sphere.inverse import inverse_deflection
 from lensrec.sphere.remap import deflected_positions, remap, remap_by, remap_tp
 from lensrec.sphere.sht import analysis, synthesis
 from tests.reference import remap as truth
-from tests.sphere.test_remap import dipole_potential, lensing_potential, random_alm
+from tests.sphere.inputs import dipole_potential, lensing_potential, random_alm
 
 
 def found(inverse, grid):

@@ -8,7 +8,7 @@ from lensrec.sphere.circle import fold, unfold
 from lensrec.sphere.grids import Grid, gauss_legendre_grid, healpix_grid
 from lensrec.sphere.lensing_map import lens_rings
 from lensrec.sphere.remap import deflected_positions, deflection, remap, remap_by, remap_tp
-from tests.sphere.test_remap import lensing_potential, random_alm, relative_error
+from tests.sphere.inputs import lensing_potential, random_alm, relative_error
 
 
 def lensed(alm, spin, field, grid, epsilon, **options):

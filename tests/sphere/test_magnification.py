@@ -9,7 +9,7 @@ from lensrec.sphere.magnification import determinant, distortion, magnification_
 from lensrec.sphere.remap import deflected_positions, deflection, remap, remap_tp
 from lensrec.sphere.sht import synthesis
 from tests.reference import remap as truth
-from tests.sphere.test_remap import dipole_potential, lensing_potential, random_alm
+from tests.sphere.inputs import dipole_potential, lensing_potential, random_alm
 
 
 @pytest.mark.parametrize("amplitude", [1e-12, 1e-3, 0.02, 0.3, -0.9, 2.5])

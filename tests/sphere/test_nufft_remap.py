@@ -14,7 +14,7 @@ from lensrec.sphere.nufft_remap import Field, remap_fields, remap_scalars, remap
 from lensrec.sphere.nufft_setting import needed_bytes, nufft_setting, plan_bytes, plane_shape
 from tests.reference.cuda_on_host import COMPILER
 from tests.reference.strict_namespace import Machine
-from tests.sphere.test_remap import (
+from tests.sphere.inputs import (
     LADDER,
     adversarial_directions,
     complex_field,

@@ -19,7 +19,7 @@ from lensrec.sphere.nufft_setting import (
     tile_pixels,
 )
 from lensrec.sphere.pixel_kernels import ring_tiles
-from tests.sphere.test_remap import random_alm, relative_error
+from tests.sphere.inputs import random_alm, relative_error
 
 
 def measured(spin, lmax, settings):

@@ -13,7 +13,7 @@ from lensrec.sphere.pixel_kernels import follow, pixel_centres
 from tests.reference import remap as truth
 from tests.reference.cuda_on_host import COMPILER
 from tests.reference.strict_namespace import Machine
-from tests.sphere.test_remap import complex_field, lensing_potential, random_alm, relative_error, sky_rms
+from tests.sphere.inputs import complex_field, lensing_potential, random_alm, relative_error, sky_rms
 
 needs_compiler = pytest.mark.skipif(COMPILER is None, reason="no C++ compiler runs the kernels on the host")
 WHERE = [

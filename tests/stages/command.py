@@ -53,13 +53,6 @@ def lensrec(*words: object) -> Answer:
     return Answer(status, out.getvalue(), err.getvalue())
 
 
-def lensrec_process(*words: object) -> Answer:
-    """Run a command line in a process of its own."""
-    command = [sys.executable, "-m", "lensrec.cli", *map(str, words)]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **THREADS}, check=False)
-    return Answer(done.returncode, done.stdout, done.stderr)
-
-
 @contextlib.contextmanager
 def stopped_before(product: str, *words: object) -> Iterator[subprocess.Popen]:
     """A command that is halted when `product` is written but has not got its name; killed in the end, untold."""

@@ -23,13 +23,16 @@ from lensrec.stages.setting import WEIGHTS, parts_of
 from lensrec.stages.simulate import backend_of, simulate, simulate_run
 from tests.reference.cuda_on_host import COMPILER
 from tests.reference.strict_namespace import Machine
+from tests.stages.conftest import COSMOLOGY
 
 needs_compiler = pytest.mark.skipif(COMPILER is None, reason="no C++ compiler runs the kernels on the host")
 
 
 def small(**changes):
     sky = {"nside": 16, "lmax": 60, "lmax_data": 32, "epsilon": 1e-9, "seed": 3, **changes.pop("sky", {})}
-    return Recipe.model_validate({"sky": sky, **changes})
+    # N1 takes seconds, and the device has no part in it
+    reconstruction = {"n1": "none", **changes.pop("reconstruction", {})}
+    return Recipe.model_validate({"cosmology": COSMOLOGY, "sky": sky, "reconstruction": reconstruction, **changes})
 
 
 def device(machine):

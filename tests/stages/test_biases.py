@@ -24,8 +24,9 @@ from lensrec.stages.gaussian import GaussianResults
 from lensrec.stages.legs import Legs, isotropic_legs, leg_spectra, unstacked
 from lensrec.stages.masking import mask_of
 from lensrec.stages.phi_bandpowers import phi_bandpowers
+from lensrec.stages.prepare import prepare
 from lensrec.stages.prepare_run import prepare_run
-from lensrec.stages.reconstruct import Reconstruction, prepare, reconstruct
+from lensrec.stages.reconstruct import Reconstruction, reconstruct
 from lensrec.stages.response import SimulatedResponse, seen_power
 from lensrec.stages.setting import Setting, setting_of, theory_of
 from lensrec.stages.simulate import simulate
@@ -347,7 +348,7 @@ def test_the_optimal_filter_is_told_of_mask_hits_and_noise(small: Make) -> None:
 
 
 def test_first_order_is_asked_for_once(small: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    from lensrec.stages import reconstruct as stage
+    from lensrec.stages import prepare as stage
 
     monkeypatch.setattr(stage, "_KNOWN", {})
     calls: list[int] = []

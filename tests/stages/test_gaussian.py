@@ -9,12 +9,14 @@ from lensrec.stages.filtering import isotropic_filtering
 from lensrec.stages.gaussian import GaussianSkies, gaussian_legs
 from lensrec.stages.legs import Legs
 from lensrec.stages.masking import mask_of
-from lensrec.stages.reconstruct import Preparation, _gaussian_skies
+from lensrec.stages.prepare import Preparation, gaussian_skies
 from lensrec.stages.setting import observed_totals, optics_of, setting_of, theory_of
 from lensrec.stages.simulate import simulate
+from tests.stages.conftest import COSMOLOGY
 
 RECIPE = Recipe.model_validate(
     {
+        "cosmology": COSMOLOGY,
         "sky": {"nside": 64, "lmax": 200, "lmax_data": 180, "lensed": False, "polarisation": False, "seed": 4},
         "instrument": {"fwhm": 30, "noise_t": 20},
         "mask": {"galactic_cut": 30, "apodisation": 5},
@@ -51,6 +53,6 @@ def test_a_map_s_own_power_is_followed_beyond_what_is_read() -> None:
         theory, setting_of(RECIPE, theory, 64, temperature_only=True), mask, None, lambda maps: Legs({"T": maps}, {})
     )
     maps = simulate(RECIPE, 0).data
-    once, twice = (_gaussian_skies(scale * maps, RECIPE, prepared, 64, 0).totals["TT"] for scale in (1.0, 2.0))
+    once, twice = (gaussian_skies(RECIPE, prepared, 64, scale * maps).totals["TT"] for scale in (1.0, 2.0))
     assert len(once) == 181
     np.testing.assert_allclose(twice[20:171], 4.0 * once[20:171], rtol=1e-9)

@@ -10,6 +10,7 @@ from lensrec.sphere.remap import deflected_positions, deflection, remap
 from lensrec.sphere.sht import analysis
 from lensrec.stages.setting import theory_of
 from lensrec.theory.lensing import gradient_spectra, lensed_spectra
+from tests.stages.conftest import COSMOLOGY
 
 SKY, TOP, COUNT = 500, 350, 16
 AMPLITUDE = 6.0
@@ -22,7 +23,7 @@ def test_paired_skies_follow_the_gradient_spectrum() -> None:
     units of the error of the mean from the scatter: |t| < 6.6 with 15 degrees of freedom has a false-alarm rate of
     1e-5, 8e-5 for all. The lensed spectrum C̃^TT, which is not this one, must break the same bound.
     """
-    theory = theory_of(Recipe.model_validate({"sky": {"nside": 128, "lmax": SKY}}))
+    theory = theory_of(Recipe.model_validate({"cosmology": COSMOLOGY, "sky": {"nside": 128, "lmax": SKY}}))
     unlensed = {key: cl[: SKY + 1] for key, cl in theory.unlensed.items()}
     cl_phi = AMPLITUDE * theory.potential["PP"][: SKY + 1]
     expected = gradient_spectra(unlensed, cl_phi, lmax=TOP)["TT"] - unlensed["TT"][: TOP + 1]

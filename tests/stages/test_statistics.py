@@ -14,12 +14,14 @@ from lensrec.sphere.alm import alm_index, alm_size, alm_to_cl
 from lensrec.stages import simulate
 from lensrec.stages.setting import Setting, setting_of, theory_of
 from lensrec.stages.simulate import lensed_alm
+from tests.stages.conftest import COSMOLOGY
 
 KEYS = ("TT", "TE", "TB", "EB", "EE")
 LMAX, SKY_LMAX = 250, 400
 
 RECIPE = Recipe.model_validate(
     {
+        "cosmology": COSMOLOGY,
         "sky": {"nside": 128, "lmax": SKY_LMAX, "lmax_data": LMAX, "epsilon": 1e-9},
         "instrument": {"fwhm": 10, "noise_t": 1.0},
         "reconstruction": {"lmin_t": 20, "lmax_t": LMAX, "lmin_p": 20, "lmax_p": LMAX, "L_max": LMAX},
@@ -37,15 +39,16 @@ def filtered(alm: np.ndarray) -> dict[str, np.ndarray]:
     return {f: filter_alm(row, setting().filters[f]) for f, row in zip("TEB", alm, strict=True)}
 
 
-@pytest.mark.parametrize(("L", "M"), [(6, 0), (31, 17), (120, 120)])
-def test_response_to_one_mode(L: int, M: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """[q(+φ) − q(−φ)]/2 at the mode that lenses is R_L φ_LM, for each of the five, in the mean of 12 skies.
+@pytest.mark.parametrize("modes", [[(6, 0)], [(31, 17), (120, 120)]])
+def test_response_to_single_modes(modes: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch) -> None:
+    """[q(+φ) − q(−φ)]/2 at a mode that lenses is R_L φ_LM, for each of the five, in the mean of 12 skies.
 
+    Two modes of one deflection each are lensed by at once, and read apart; the error holds what each adds to the other.
     A tiny φ makes the response linear, so the weights are the unlensed spectra here. The error is that of the mean,
     from the scatter; 5σ with 11 degrees of freedom has a false-alarm rate of 4e-4, and 15 cases of 6e-3. A response
     off by 5 % would be missed only where the error is above 1 %: the errors are asserted to be below that for the best.
     """
-    # A φ of one mode and 1e-5 carries no power far beyond the band limit.
+    # A φ of such modes and 1e-5 carries no power far beyond the band limit.
     monkeypatch.setattr(simulate, "lensing_reach", lambda lmax: 200)
     theory = theory_of(RECIPE)
     unlensed = {k: theory.unlensed[k][: SKY_LMAX + 1] for k in ("TT", "EE", "BB", "TE")}
@@ -55,8 +58,8 @@ def test_response_to_one_mode(L: int, M: int, monkeypatch: pytest.MonkeyPatch) -
     shared = setting_of(recipe, theory, 128)
     # The response of the sky at vanishing φ is that of its unlensed spectra.
     norm = normalisation(KEYS, shared.weights, unlensed, shared.filters, shared.totals, LMAX)
-    index = int(alm_index(SKY_LMAX, np.array([L]), np.array([M]))[0])
-    out = int(alm_index(LMAX, np.array([L]), np.array([M]))[0])
+    L, M = np.array(modes).T
+    index, out = alm_index(SKY_LMAX, L, M), alm_index(LMAX, L, M)
     phi = np.zeros(alm_size(SKY_LMAX), dtype=complex)
     phi[index] = 1e-5 / L
     ratios = []
@@ -71,7 +74,7 @@ def test_response_to_one_mode(L: int, M: int, monkeypatch: pytest.MonkeyPatch) -
         )
     mean, error = np.mean(ratios, axis=0), np.std(ratios, axis=0, ddof=1) / np.sqrt(len(ratios))
     assert (np.abs(mean - 1) < 5 * error).all(), dict(zip(KEYS, zip(mean, error, strict=True), strict=True))
-    assert error.min() < 0.01
+    assert (error.min(axis=0) < 0.01).all()
 
 
 def test_gaussian_skies_have_the_power_of_n0() -> None:

@@ -285,7 +285,8 @@ def published_split(docs: Path) -> Check:
     from lensrec.fit.published import published
     from lensrec.fit.split import PLANCK_PRIORS
     from lensrec.spectra.linear_data import combined
-    from lensrec.stages.split import best_lcdm, fit_published, split_figures
+    from lensrec.stages.split_products import split_figures
+    from lensrec.stages.split_published import best_lcdm, fit_published
     from lensrec.stages.surface import surface_of
     from lensrec.view.figure import save_figure
 

@@ -17,12 +17,13 @@ from lensrec.sphere.grids import gauss_legendre_grid
 from lensrec.sphere.remap import remap_tp
 from lensrec.sphere.sht import analysis_tp
 from lensrec.stages.bandpowers import SharedBands, shared_bands
-from lensrec.stages.gaussian import GaussianSkies, on_disk
+from lensrec.stages.gaussian import on_disk
 from lensrec.stages.masking import mask_of
 from lensrec.stages.phi_bandpowers import phi_bandpowers
+from lensrec.stages.prepare import gaussian_skies
 from lensrec.stages.prepare_run import prepare_run
 from lensrec.stages.reconstruct import reconstruct_legs
-from lensrec.stages.setting import observed_totals, optics_of, theory_of
+from lensrec.stages.setting import theory_of
 from lensrec.stages.simulate import draw_sky, observe
 from lensrec.stages.split import fitted_range, recipe_surface
 from tests.validate.masked import say
@@ -75,11 +76,7 @@ class Region:
                 write_map(run.path / "mask.fits", self.mask, unit="", column_names=["MASK"])
         self.prepared = prepare_run(run, self.mask, progress=say)
         if self.recipe.reconstruction.mean_field_sims:
-            setting, reach = self.prepared.setting, self.recipe.sky.lmax_data
-            totals = observed_totals(self.recipe, theory, nside, reach)
-            signal = {key: theory.lensed[key][: reach + 1] for key in totals}
-            optics, filtering = optics_of(self.recipe.instrument, nside, reach), self.prepared.filtering
-            skies = GaussianSkies(self.recipe, setting, totals, optics, nside, self.mask, filtering, signal)
+            skies = gaussian_skies(self.recipe, self.prepared, nside)
             self.prepared = replace(self.prepared, gaussian=on_disk(run, say, skies))
 
     def amplitude_powers(self, number: int) -> dict[str, np.ndarray]:

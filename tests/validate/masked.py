@@ -18,13 +18,14 @@ from lensrec.sphere.grids import gauss_legendre_grid
 from lensrec.sphere.remap import remap_tp
 from lensrec.sphere.sht import analysis_tp
 from lensrec.stages.debias import SimulatedPairs
-from lensrec.stages.gaussian import GaussianSkies, gaussian_estimate, gaussian_legs, on_disk
+from lensrec.stages.gaussian import gaussian_estimate, gaussian_legs, on_disk
 from lensrec.stages.legs import Legs
 from lensrec.stages.masking import mask_of
 from lensrec.stages.phi_bandpowers import bands_of, phi_bandpowers
+from lensrec.stages.prepare import Preparation, gaussian_skies
 from lensrec.stages.prepare_run import prepare_run
-from lensrec.stages.reconstruct import Preparation, Reconstruction, reconstruct_legs
-from lensrec.stages.setting import observed_totals, optics_of, theory_of
+from lensrec.stages.reconstruct import Reconstruction, reconstruct_legs
+from lensrec.stages.setting import theory_of
 from lensrec.stages.simulate import observe
 from tests.validate.store import kept
 
@@ -94,14 +95,7 @@ class Experiment:
             write_theory(self.run, theory_of(self.recipe))
             write_map(self.run.path / "mask.fits", mask, unit="", column_names=["MASK"])
         self.prepared: Preparation = prepare_run(self.run, mask, progress=say)
-        theory, reach = theory_of(self.recipe), self.recipe.sky.lmax_data
-        optics, totals = (
-            optics_of(self.recipe.instrument, nside, reach),
-            observed_totals(self.recipe, theory, nside, reach),
-        )
-        signal = {key: theory.lensed[key][: reach + 1] for key in totals}
-        setting, filtering, pattern = self.prepared.setting, self.prepared.filtering, self.prepared.pattern
-        self.skies = GaussianSkies(self.recipe, setting, totals, optics, nside, mask, filtering, signal, pattern)
+        self.skies = gaussian_skies(self.recipe, self.prepared, nside)
         self.gaussian = on_disk(self.run, say, self.skies)
 
     def data(self, sim: int, *, noise: float = 1.0) -> np.ndarray:

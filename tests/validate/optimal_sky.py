@@ -10,7 +10,7 @@ from lensrec.recipe import Recipe
 from lensrec.sphere.alm import alm_to_cl, resize_alm
 from lensrec.stages.estimate import estimate_phi
 from lensrec.stages.masking import mask_moment
-from lensrec.stages.reconstruct import Preparation, prepare
+from lensrec.stages.prepare import Preparation, prepare
 from lensrec.stages.simulate import Sky, simulate
 from tests.validate.checks import Check
 

@@ -141,6 +141,10 @@ def test_table() -> None:
     assert lines[8].split() == ["φφ", "1.0", "0", "–"]
     assert lines[9].split()[:3] == ["all", "9.0", "9"]
     assert len({len(line) for line in lines[6:]}) == 1
+    parts = {"TT": {"mean": 1.2, "sigma": 0.1, "warnings": ["tau is far"]}, "EE": {"mean": 1.0, "sigma": 0.2}}
+    warned = split_table(full | {"warnings": ["ns is far"], "parts": parts}).splitlines()
+    assert warned[-2:] == ["warning: ns is far", "warning: TT alone: tau is far"]
+    assert len(warned) == len(lines) + 4
 
 
 def test_what_cannot_be_drawn() -> None:
