@@ -38,7 +38,11 @@ LABELS: Mapping[str, str] = {
     "cosmomc_theta": r"$\theta_{\rm MC}$",
     "theta_star": r"$\theta_*$",
     "mnu": r"$\Sigma m_\nu$",
+    "w": r"$w_0$",
+    "wa": r"$w_a$",
+    "z_dagger": r"$z_\dagger$",
     "omegam": r"$\Omega_m$",
+    "omega_m": r"$\Omega_m$",
     "sigma8": r"$\sigma_8$",
 }
 
