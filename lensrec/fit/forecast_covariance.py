@@ -284,7 +284,7 @@ def _potential_bands(
 
 def fisher_matrix(blocks: Iterable[Block]) -> NDArray[np.float64]:
     """Σ D C⁻¹ Dᵀ over blocks, (p, p), by Cholesky factors of the correlation matrices."""
-    total = 0.0
+    total: NDArray[np.float64] | float = 0.0
     for block in blocks:
         scale = np.sqrt(np.diag(block.covariance))
         root = np.linalg.cholesky(block.covariance / np.outer(scale, scale))
