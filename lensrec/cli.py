@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lensrec.cli_fit import fit, run_fits
 from lensrec.cli_split import bandpowers, data_app, make_bandpowers, make_split, split
 from lensrec.terminal import Out, Set, Threads, Where, command_line, machine, on_amended_run, on_run, overrides_of
 
@@ -26,6 +27,7 @@ app = typer.Typer(
 )
 app.command()(bandpowers)
 app.command()(split)
+app.command()(fit)
 app.add_typer(data_app, name="data")
 
 
@@ -142,9 +144,13 @@ def run(
     backend: Where = None,
     threads: Threads = 0,
 ) -> None:
-    """Go through all stages of a pipeline, in order."""
+    """Go through all stages of a pipeline, in order; or through its fits, to a page of claims."""
     from lensrec.recipe import PipelineRecipe
+    from lensrec.recipe_anomaly import is_anomaly
 
+    if is_anomaly(pipeline):
+        run_fits(pipeline, out, set_, threads)
+        return
     plan = PipelineRecipe.load(pipeline)
     recipe = plan.sky_recipe(overrides_of(set_, backend))
     steps: dict[str, Callable[[RunDir, Progress], None]]

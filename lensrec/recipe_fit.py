@@ -30,6 +30,23 @@ DATA = (
 )
 """Data sets that a fit knows by name; with a variant behind a colon where `lensrec.fit.published` has several."""
 
+GEOMETRY = ("desi_dr2_bao", "compressed_cmb")
+"""Of these, what knows distances alone."""
+
+SHARED = (
+    ("compressed_cmb", "planck2018_plik_lite", "are Planck's CMB twice; fit one of them"),
+    *(
+        ("act_planck_spt_lensing", name, "see the same lenses; act_planck_spt_lensing holds both")
+        for name in ("planck_pr4_lensing", "act_dr6_lensing")
+    ),
+    (
+        "planck_pr4_lensing",
+        "act_dr6_lensing",
+        "see the same lenses; take act_planck_spt_lensing:act_planck, which knows their covariance",
+    ),
+)
+"""Pairs that are no independent data, and why."""
+
 
 def _parse_names(value: Any) -> Any:
     return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
@@ -39,7 +56,7 @@ class Neutrinos(Section):
     """Σmν, of which sign, and how it is shared out."""
 
     definition: Literal["mirrored", "background", "lensing", "physical", "fixed"] = "mirrored"
-    mnu: float = 0.06  # where definition is fixed
+    mnu: NonNegativeFloat = 0.06  # where definition is fixed
     hierarchy: Literal["degenerate", "normal", "inverted", "one"] = "degenerate"
     low: float = DERIVED  # edges of the flat prior on Σmν, eV; -0.6, or 0 where masses are physical
     high: PositiveFloat = 0.8
@@ -49,6 +66,13 @@ class Neutrinos(Section):
         self._fill(low=0.0 if self.definition == "physical" else -0.6)
         if not self.low < self.high:
             raise ValueError(f"low: {self.low:g} eV is not below high = {self.high:g} eV")
+        if self.definition == "physical" and self.low < 0:
+            raise ValueError(f"low: {self.low:g} eV is no physical mass; give 0 or more, or another definition")
+        if self.hierarchy in ("normal", "inverted") and self.definition not in ("physical", "fixed"):
+            raise ValueError(
+                f"hierarchy: {self.hierarchy} ordering has no masses near zero, which {self.definition} ones are "
+                "counted from; use degenerate, or definition physical"
+            )
         return self
 
 
@@ -89,10 +113,15 @@ class FitRecipe(Section):
             for name in self.data
             if name.partition(":")[0] not in DATA and not name.endswith(".fits")
         ]
-        if len(set(self.data)) < len(self.data):
-            lines.append("data: the same data set twice")
-        if "compressed_cmb" in self.data and "planck2018_plik_lite" in self.data:
-            lines.append("data: compressed_cmb is Planck's CMB again; fit it or planck2018_plik_lite, not both")
+        lines += [
+            f"data: {name} has no variants; write {name.partition(':')[0]}"
+            for name in self.data
+            if ":" in name and name.partition(":")[0] in GEOMETRY
+        ]
+        sets = [name if name.endswith(".fits") else name.partition(":")[0] for name in self.data]
+        if twice := sorted({name for name in sets if sets.count(name) > 1}):
+            lines.append(f"data: {', '.join(twice)} more than once")
+        lines += [f"data: {one} and {other} {why}" for one, other, why in SHARED if one in sets and other in sets]
         if self.neutrinos.definition == "background" and self.spectra:
             lines.append(
                 "neutrinos.definition: background knows distances alone, and has no spectra; use mirrored, or data "
@@ -100,6 +129,13 @@ class FitRecipe(Section):
             )
         if self.neutrinos.definition == "lensing" and not self.spectra:
             lines.append("neutrinos.definition: lensing moves C_L^φφ alone, of which these data know nothing")
+        if self.transition is not None and self.model != "lscdm":
+            lines.append(f"transition: is of model lscdm, and the model is {self.model}")
+        if self.spectra and not self.exact and self.neutrinos.hierarchy != "degenerate":
+            lines.append(
+                f"neutrinos.hierarchy: the trained surface has degenerate masses; set that, or exact: true for "
+                f"{self.neutrinos.hierarchy}"
+            )
         if lines:
             raise ValueError("\n".join(lines))
         return self
@@ -107,7 +143,7 @@ class FitRecipe(Section):
     @property
     def spectra(self) -> bool:
         """Whether any of the data are power spectra."""
-        return any(name not in ("desi_dr2_bao", "compressed_cmb") for name in self.data)
+        return any(name.partition(":")[0] not in GEOMETRY for name in self.data)
 
     @classmethod
     def load(cls, path: str | Path, overrides: Iterable[str] = ()) -> Self:

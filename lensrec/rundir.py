@@ -33,8 +33,8 @@ PACKAGES = ("lensrec", "numpy", "scipy", "ducc0", "healpy", "pixell", "astropy",
 FREE = ("split.", "bandpowers.covariance:")
 """Keys that may change at any time, since what they rule is made anew each time."""
 
-SPLIT_PRODUCTS = ("split.json", "samples.ecsv", "pictures")
-"""What the split of published data leaves, in a folder that has no recipe."""
+SPLIT_PRODUCTS = ("split.json", "samples.ecsv", "pictures", "fit", "forecast.json", "forecast.ecsv", "forecast.yaml")
+"""What the split of published data, fits and forecasts leave, in a folder that has no recipe of a sky."""
 
 log = logging.getLogger(__name__)
 

@@ -1,0 +1,65 @@
+"""Commands of cosmology: fits, forecasts, and the page of claims."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lensrec.terminal import Out, Set, Threads, command_line, machine
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def fit(
+    recipe: Annotated[str, typer.Argument(help="A YAML file of a fit, or a name such as fit.")],
+    out: Out,
+    exact: Annotated[bool, typer.Option("--exact", help="CAMB at every step instead of the trained surface.")] = False,
+    set_: Set = None,
+    threads: Threads = 0,
+) -> None:
+    """Fit Σmν of either sign, dark energy and both lensing amplitudes to spectra, BAO and lensing."""
+    from lensrec.recipe_fit import FitRecipe
+    from lensrec.run_lock import locked
+
+    checked = FitRecipe.load(recipe, [*(set_ or []), *(["exact=true"] if exact else [])])
+    with locked(out), machine(threads) as progress:
+        from lensrec.stages.fit_run import fit_run
+
+        summary = fit_run(checked, out, command=tuple(command_line()), progress=progress)
+    typer.echo("\n".join(fit_lines(summary)))
+    typer.echo(f"{out / 'fit' / 'summary.json'}: chain and pictures beside it")
+
+
+def run_fits(pipeline: str, out: Path, set_: list[str] | None, threads: int) -> None:
+    """A pipeline of fits: what is not there yet is run, and the page written."""
+    from lensrec.recipe_anomaly import AnomalyRecipe
+    from lensrec.run_lock import locked
+
+    plan = AnomalyRecipe.load(pipeline, set_ or [])
+    with machine(threads) as progress:
+        from lensrec.stages.anomaly import anomaly_run, begin_anomaly
+
+        begin_anomaly(plan, out)
+        with locked(out):
+            claims = anomaly_run(plan, out, command=tuple(command_line()), progress=progress)
+    for claim in claims:
+        typer.echo(f"{claim.id:4} {claim.verdict:24} {claim.claim}")
+    typer.echo(f"{out / 'anomaly.md'}: the page; claims.json, pictures and fits beside it")
+
+
+def fit_lines(summary: "Mapping[str, Any]") -> list[str]:
+    """A fit as a table for the terminal."""
+    about = summary["about"]
+    lines = [f"{about['name']}: {', '.join(about['data'])}; {about['model']}, Σmν {about['neutrinos']}"]
+    for name, value in summary.items():
+        if name != "about":
+            low, high = value["limit95"]
+            lines.append(f"  {name:24} {value['mean']:11.6g} ± {value['sigma']:<10.3g} 95 %: {low:.5g} to {high:.5g}")
+    lines.append(f"  {'χ²':24} {about['chi2']:11.2f} for {about['ndof']} degrees of freedom")
+    if "mnu" in about:
+        said, tension = about["mnu"], about["mnu"]["tension_normal"]
+        if said["limit95_physical"] is not None:
+            lines.append(f"  with Σmν ≥ 0: below {said['limit95_physical']:.3f} eV at 95 %")
+        lines.append(f"  {tension['gaussian']:+.2f}σ below 0.0588 eV, the least of oscillations (no prior here)")
+    return lines
