@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lensrec.cli_fit import fit, run_fits
+from lensrec.cli_fit import fit, forecast, run_fits
 from lensrec.cli_split import bandpowers, data_app, make_bandpowers, make_split, split
 from lensrec.terminal import Out, Set, Threads, Where, command_line, machine, on_amended_run, on_run, overrides_of
 
@@ -28,6 +28,7 @@ app = typer.Typer(
 app.command()(bandpowers)
 app.command()(split)
 app.command()(fit)
+app.command()(forecast)
 app.add_typer(data_app, name="data")
 
 

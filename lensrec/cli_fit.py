@@ -31,6 +31,29 @@ def fit(
     typer.echo(f"{out / 'fit' / 'summary.json'}: chain and pictures beside it")
 
 
+def forecast(
+    recipe: Annotated[str, typer.Argument(help="A YAML file of a forecast, or a name such as forecast.")],
+    out: Out,
+    set_: Set = None,
+    threads: Threads = 0,
+) -> None:
+    """Forecast what surveys to come will know of Σmν, τ, dark energy and both lensing amplitudes."""
+    from lensrec.recipe_forecast import ForecastPlan
+    from lensrec.run_lock import locked
+
+    plan = ForecastPlan.load(recipe, set_ or [])
+    with locked(out), machine(threads) as progress:
+        from lensrec.stages.forecast_run import forecast_run
+
+        found = forecast_run(plan, out, progress=progress)
+    for case in found["cases"]:
+        shown = {name: sigma for name, sigma in case["sigma"].items() if name not in ("ombh2", "omch2", "thetastar")}
+        errors = ", ".join(f"σ({name}) = {sigma:.3g}" for name, sigma in shown.items())
+        about = f"{case['experiment']}, {case['spectra']}, DESI {case['bao']}, τ {case['tau_prior']}, {case['model']}"
+        typer.echo(f"{about}:\n  {errors}")
+    typer.echo(f"{out / 'forecast.json'}: what is assumed is in it; a table and pictures beside it")
+
+
 def run_fits(pipeline: str, out: Path, set_: list[str] | None, threads: int) -> None:
     """A pipeline of fits: what is not there yet is run, and the page written."""
     from lensrec.recipe_anomaly import AnomalyRecipe

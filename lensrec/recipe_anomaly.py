@@ -4,32 +4,15 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Self
 
-from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, model_validator
 
 from lensrec.notation import write_yaml
 from lensrec.recipe_files import RecipeError, find_recipe, override, read_recipe
 from lensrec.recipe_fit import FitRecipe
+from lensrec.recipe_forecast import ForecastPlan
 from lensrec.recipe_section import Section
-
-
-def _parse_names(value: Any) -> Any:
-    return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
-
-
-Names = Annotated[tuple[str, ...], BeforeValidator(_parse_names), Field(min_length=1)]
-
-
-class ForecastPlan(Section):
-    """Which surveys to come are forecast, in which models."""
-
-    experiments: Names = ("so_baseline", "so_goal")
-    models: Names = ("mnu", "mnu_A_L")
-    tau_priors: Names = ("planck_2018", "cosmic_variance")
-    bao: Literal["none", "full", "dr2"] = "full"
-    lmax: PositiveInt = 4000
-    lens_potential_accuracy: PositiveFloat = 2.0
 
 
 class AnomalyRecipe(Section):

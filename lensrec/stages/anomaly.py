@@ -10,10 +10,10 @@ from lensrec.recipe_anomaly import AnomalyRecipe
 from lensrec.rundir import RunError, make_folder, now, package_versions, record_split, write_json
 from lensrec.sky.map_write import replacing
 from lensrec.stages.anomaly_evidence import Chain, Evidence, read_chain_folder
-from lensrec.stages.anomaly_forecast import forecast_run, settings_of
 from lensrec.stages.anomaly_pictures import make_pictures
 from lensrec.stages.claims import Claim, all_claims
 from lensrec.stages.fit_run import fit_run
+from lensrec.stages.forecast_run import forecast_run, settings_of
 from lensrec.view.anomaly import page
 
 log = logging.getLogger(__name__)

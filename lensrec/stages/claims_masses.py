@@ -85,10 +85,10 @@ def signed_value(evidence: Evidence) -> Judgement:
             f"{mass(LENSING_ONLY)} is published for DESI's first release, with the sign in C_L^φφ alone; for the "
             "second, with every observable mirrored, −0.101 +0.047 −0.056 eV is.",
             f"lensrec finds {mass(own)} with the second definition, which "
-            + ("is" if best else "is not")
-            + f" that published value, and {mass(lensing)} with the first, which "
-            + ("is" if other else "is not")
-            + " the claimed one.",
+            + ("agrees" if best else "does not agree")
+            + f" with that, and {mass(lensing)} with the first, which "
+            + ("agrees" if other else "does not agree")
+            + " with the claim.",
             f"The claimed error is {LENSING_ONLY[1] / own[1]:.1f} times that of the joint fit.",
         ]
     )
@@ -175,7 +175,11 @@ def katrin(evidence: Evidence) -> Judgement:
 
 
 def physical_limit(evidence: Evidence, name: str) -> float:
-    """95 % limit with Σmν ≥ 0 of a fit, eV; NotRunError if it is not there or has too few samples above zero."""
+    """95 % limit with Σmν ≥ 0 of a fit, eV; of the fit NAME_physical, all of whose samples are there, if it was run.
+
+    NotRunError if neither is there, or the signed one has too few samples above zero.
+    """
+    name = f"{name}_physical" if evidence.has(f"{name}_physical") else name
     found = evidence.chain(name).about["mnu"]["limit95_physical"]
     if found is None:
         raise NotRunError(f"the fit {name} has too few samples with Σmν ≥ 0 for a limit")
@@ -188,7 +192,7 @@ CLAIMS = (
         "DESI DR2 bounds the sum of neutrino masses to less than 0.064 eV.",
         "agrees if the joint fit's 95 % limit with Σmν ≥ 0 and that of BAO alone lie within a quarter of 0.064 eV, "
         "which is what one CMB likelihood in place of another makes; with a condition if only the joint fit's does",
-        "lcdm, lcdm_act, bao_alone, w0wa",
+        "lcdm_physical, lcdm, lcdm_act, bao_alone, w0wa_physical",
         "masses.png",
         limit,
     ),

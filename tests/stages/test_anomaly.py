@@ -9,12 +9,14 @@ import pytest
 from typer.testing import CliRunner
 
 from lensrec.cli import app
+from lensrec.fit.forecast import Forecast
 from lensrec.recipe_anomaly import AnomalyRecipe, is_anomaly, merged
 from lensrec.recipe_files import RecipeError
 from lensrec.recipe_fit import FitRecipe
-from lensrec.rundir import RunError
+from lensrec.rundir import RunError, read_table
 from lensrec.stages import anomaly, anomaly_pictures, claims_dark_energy, claims_depth, claims_suppression
 from lensrec.stages.claims import NOT_RUN
+from lensrec.stages.forecast import Case, ForecastResult, ForecastSettings
 from lensrec.theory.neutrinos import f_nu
 from tests.stages.fits_made_up import FITS, leave, made_up
 
@@ -156,39 +158,59 @@ def test_an_unknown_survey_is_refused_before_anything_is_run(tmp_path: Path, qui
     assert quick == []
 
 
-def test_forecasts_are_kept_and_judged_by(tmp_path: Path, quick: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    from types import SimpleNamespace
+@pytest.fixture
+def foreseen(monkeypatch: pytest.MonkeyPatch) -> list[ForecastSettings]:
+    """Forecasts made up: σ of τ, Σmν and both amplitudes are 0.007, 0.018 eV, 0.02 and 0.01, whatever is asked for."""
+    asked: list[ForecastSettings] = []
 
-    from lensrec.stages.forecast import Case
-
-    asked = []
-
-    def forecasts(settings: Any, **_: Any) -> Any:
+    def forecasts(settings: ForecastSettings, **_: Any) -> ForecastResult:
         asked.append(settings)
-        found, derived = {}, {}
-        for experiment in settings.experiments:
-            for prior in settings.tau_priors:
-                for model in settings.models:
-                    case = Case(experiment, "lensed", settings.bao[0], prior, model)
-                    names = ("tau", "mnu", "A_L_TTTEEE", "A_L_phiphi")
-                    matrix = np.diag([0.007, 0.018, 0.02, 0.01]) ** 2
-                    sigmas = dict(zip(names, np.sqrt(np.diag(matrix)), strict=True))
-                    found[case] = SimpleNamespace(parameters=names, covariance=matrix, sigma=sigmas.__getitem__)
-                    derived[case] = {"mnu_pull": -0.2}
-        return SimpleNamespace(forecasts=found, derived=derived, fiducial={"tau": 0.0544}, assumed=("Gaussian",))
+        names, sigma = ("tau", "mnu", "A_L_TTTEEE", "A_L_phiphi"), (0.007, 0.018, 0.02, 0.01)
+        cases = [
+            Case(experiment, "lensed", settings.bao[0], prior, model)
+            for experiment in settings.experiments
+            for prior in settings.tau_priors
+            for model in settings.models
+        ]
+        covariance = np.diag(sigma) ** 2
+        found = {case: Forecast(names, covariance, np.linalg.inv(covariance), {}, {}) for case in cases}
+        fiducial = {"tau": 0.0544, "mnu": 0.06, "A_L_TTTEEE": 1.0, "A_L_phiphi": 1.0}
+        return ForecastResult(found, fiducial, {case: {"mnu_pull": -0.2} for case in cases}, ("Gaussian",), settings)
 
-    monkeypatch.setattr("lensrec.stages.anomaly_forecast.forecasts", forecasts)
+    monkeypatch.setattr("lensrec.stages.forecast_run.forecasts", forecasts)
+    return asked
+
+
+def test_forecasts_are_kept_and_judged_by(tmp_path: Path, quick: list[str], foreseen: list[ForecastSettings]) -> None:
     plan = AnomalyRecipe.of_data({**PLAN, "fits": {"lcdm": {}}, "forecast": {}})
     for _ in range(2):
         claims = anomaly.anomaly_run(plan, tmp_path / "run")
-    assert len(asked) == 1
-    assert asked[0].bao == ("full",)
+    assert len(foreseen) == 1
+    assert foreseen[0].bao == ("full",)
     last = claims[-1]
     # 0.0588/0.018 is 3.3σ
     assert (last.id, last.verdict) == ("C18", "agrees")
     page = (tmp_path / "run" / "anomaly.md").read_text(encoding="utf-8")
     assert "## What the forecasts assume\n\n- Gaussian" in page
     assert "were A_L^TTTEEE = 1.18 fitted as 1" in page
+
+
+def test_the_command_forecasts(tmp_path: Path, foreseen: list[ForecastSettings]) -> None:
+    out = tmp_path / "run"
+    command = ["forecast", "forecast", "--out", str(out), "--set", "models=mnu_A_L", "--set", "delensed=true"]
+    for _ in range(2):
+        found = CliRunner().invoke(app, command)
+        assert found.exit_code == 0, found.output
+        assert "σ(mnu) = 0.018" in found.output
+    assert [one.delensed for one in foreseen] == [(True,)]
+    table = read_table(out / "forecast.ecsv")
+    # two surveys, two priors, four parameters
+    assert len(table["sigma"]) == 16
+    assert (out / "pictures" / "forecast_mnu_A_L.png").is_file()
+    wrong = CliRunner().invoke(app, [*command, "--set", "modls=mnu"])
+    assert wrong.exit_code == 1
+    assert "modls" in str(wrong.exception)
+    assert "did you mean models" in str(wrong.exception)
 
 
 def test_another_fit_needs_another_folder(tmp_path: Path, quick: list[str]) -> None:

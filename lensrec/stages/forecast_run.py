@@ -1,14 +1,18 @@
-"""Forecasts of a pipeline, and how they are kept: every case with its covariance, as plain data."""
+"""Forecast: a plan in, every case with its covariance out, as plain data, a table and a picture."""
 
 import json
 import logging
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from lensrec.engine import Progress
-from lensrec.recipe_anomaly import ForecastPlan
-from lensrec.rundir import write_json
-from lensrec.stages.forecast import ForecastSettings, forecasts
+from lensrec.recipe_forecast import ForecastPlan
+from lensrec.rundir import write_json, write_table
+from lensrec.stages.forecast import ELLIPSES, MODELS, ForecastSettings, forecasts
+from lensrec.view.figure import save_figure
+from lensrec.view.fit import ellipses_figure
 
 log = logging.getLogger(__name__)
 
@@ -17,17 +21,19 @@ def settings_of(plan: ForecastPlan) -> ForecastSettings:
     """What a plan asks for, as forecasts take it; ValueError for a survey, model or prior that is not known."""
     return ForecastSettings(
         experiments=plan.experiments,
-        delensed=(False,),
+        delensed=(plan.delensed,),
         models=plan.models,
         tau_priors=plan.tau_priors,
         bao=(plan.bao,),
         lmax=plan.lmax,
         lens_potential_accuracy=plan.lens_potential_accuracy,
+        so_noise=plan.so_noise,
+        neutrinos=plan.neutrinos,
     )
 
 
 def forecast_run(plan: ForecastPlan, out: Path, *, progress: Progress | None = None) -> dict[str, Any]:
-    """Forecast what a plan asks for, and leave it in OUT/forecast.json; one that is there is read.
+    """Forecast what a plan asks for, and leave forecast.json, forecast.ecsv and pictures; one that is there is read.
 
     Returns
     -------
@@ -36,7 +42,7 @@ def forecast_run(plan: ForecastPlan, out: Path, *, progress: Progress | None = N
         sigma by parameter, and their covariance.
     """
     file = out / "forecast.json"
-    asked = plan.model_dump(mode="json")
+    asked = plan.model_dump(mode="json", exclude={"name", "description"})
     if file.is_file():
         there = json.loads(file.read_text(encoding="utf-8"))
         if there.get("plan") == asked:
@@ -58,5 +64,16 @@ def forecast_run(plan: ForecastPlan, out: Path, *, progress: Progress | None = N
         for case, found in result.forecasts.items()
     ]
     out_data = {"plan": asked, "fiducial": result.fiducial, "assumed": list(result.assumed), "cases": cases}
+    columns = {name: np.array(values) for name, values in result.table().items()}
+    write_table(out / "forecast.ecsv", columns, {}, "sigma of each parameter of each case, and where it is")
+    for model in plan.models:
+        pairs = [pair for pair in ELLIPSES if set(pair) <= set(MODELS[model])]
+        sets = {
+            f"{case.experiment}, τ: {case.tau_prior}": (found.parameters, found.covariance)
+            for case, found in result.forecasts.items()
+            if case.model == model
+        }
+        figure = ellipses_figure(sets, result.fiducial, pairs[:3])
+        save_figure(figure, out / "pictures" / f"forecast_{model}.png")
     write_json(file, out_data)
     return out_data
