@@ -10,7 +10,7 @@ export MPLBACKEND ?= Agg
 help:
 	@echo "make demo      simulate a lensed sky, reconstruct phi, draw the pictures (results in runs/demo)"
 	@echo "make test      linter, type checker, import contract and the fast tests"
-	@echo "make validate  the long statistical suite; resumable; writes docs/validation.md, biases.md, split.md, real-sky.md"
+	@echo "make validate  the long statistical suite; resumable; writes docs/validation.md, biases.md, split.md, fit.md, anomaly.md, real-sky.md"
 	@echo "make bench     timings as ratios to peers; writes docs/benchmarks.md and benchmarks-biases.md"
 	@echo "make bench-gpu timings of the remap on a CUDA device, stage by stage; see docs/gpu.md"
 

@@ -1,6 +1,6 @@
 """`make validate`: the long statistical suite; resumable, results in runs/validate, pages in docs/.
 
-Or python -m tests.validate [validation] [biases] [split] [fit] [real-sky].
+Or python -m tests.validate [validation] [biases] [split] [fit] [anomaly] [real-sky].
 """
 
 import os
@@ -15,6 +15,7 @@ from lensrec.fit.data_files import VARIABLE
 from tests.validate import (
     amplitude_checks,
     amplitudes,
+    anomaly_page,
     checks,
     fit_checks,
     masked_checks,
@@ -103,8 +104,8 @@ def main(wanted: list[str]) -> int:
         "split": (split_results, lambda: page.SPLIT),
         "fit": (fit_results, lambda: page.FIT),
     }
-    if unknown := set(wanted) - {*pages, "real-sky"}:
-        print(f"unknown page {', '.join(sorted(unknown))}: there are {', '.join(pages)} and real-sky")
+    if unknown := set(wanted) - {*pages, "anomaly", "real-sky"}:
+        print(f"unknown page {', '.join(sorted(unknown))}: there are {', '.join(pages)}, anomaly and real-sky")
         return 2
     failed = 0
     for name, (make, introduction) in pages.items():
@@ -117,6 +118,8 @@ def main(wanted: list[str]) -> int:
             print(f"{'passed' if check.passed else 'FAILED'}: {check.name}: {check.claim}", flush=True)
         failed += sum(not check.passed for check in results)
         page.write(docs / f"{name}.md", results, introduction())
+    if (not wanted and os.environ.get(VARIABLE)) or "anomaly" in wanted:
+        anomaly_page.run(store, docs)
     if not wanted or "real-sky" in wanted:
         real_sky.run(store, docs)
     print(f"pages written to docs after {(time.time() - start) / 60:.0f} minutes")
