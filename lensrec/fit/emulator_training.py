@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lensrec.fit.emulator import KEYS, Emulator, interpolated, potential_interpolation, scaled
-from lensrec.fit.emulator_points import PARAMETERS, Box, cmb_knots, potential_knots
+from lensrec.fit.emulator_points import LARGE_SCALES, PARAMETERS, Box, cmb_knots, potential_knots
 from lensrec.fit.emulator_regression import regressed
 from lensrec.theory.lensed_response import lensed_derivatives
 from lensrec.theory.lensing import lensed_spectra
@@ -31,6 +31,9 @@ FEW_AMPLITUDES = (0.0, 1.0, 2.0)
 
 LARGE, SHAPED = 7, 5
 """Components, the mean among them, that are lensed at all AMPLITUDES; whose lensing follows changes of shape."""
+
+N_LARGE = 4
+"""Components of a second pass, of TT at ℓ < LARGE_SCALES alone."""
 
 N_BASIS = 64
 """Components are those of as many cosmologies, the first, so that more of them later need no new lensing."""
@@ -61,8 +64,8 @@ class Degrees(NamedTuple):
 CMB_DEGREES = Degrees(4, (1, 1, 1, np.inf, 1, 1, 1, 1, 1))
 """ln A_s has gone into the amplitude."""
 
-POTENTIAL_DEGREES = Degrees(4, (1, 1, 1.3, 1.3, 1, np.inf, 1, 1, 1))
-"""τ has no part in C_L^φφ."""
+POTENTIAL_DEGREES = Degrees(6, (2, 2, 2, 2, 2, np.inf, 1, 1, 1))
+"""τ has no part in C_L^φφ; Σmν, w and w_a, whose ranges are wide, go to twice the power of the others."""
 
 
 def emulator_from(
@@ -76,7 +79,7 @@ def emulator_from(
     potential_degrees: Degrees = POTENTIAL_DEGREES,
     shift: NDArray | float = 0.0,
     n_primary: int = 24,
-    n_potential: int = 8,
+    n_potential: int = 14,
     n_shaped: int = SHAPED,
     nthreads: int = 0,
     mapping: Callable[[Callable[[Component], tuple[NDArray, NDArray]], Iterable[Component]], Iterable] = map,
@@ -121,7 +124,10 @@ def emulator_from(
 
     factor = amplitude(x, box)
     noise = primary_noise(centre[:n], lmax)
-    primary, unlensed, _ = expanded(values[:, :n] / factor[:, None], noise, monomials, y, n_primary)
+    of_factor = values[:, :n] / factor[:, None]
+    primary, unlensed, _ = expanded(of_factor, noise, monomials, y, n_primary)
+    isw = large_scale_noise(noise)
+    primary, unlensed = second_pass(of_factor, isw, monomials, y, primary, unlensed, N_LARGE)
     logs = values[:, n:-2] - x[:, _LOG_A, None]
     potential, components, _ = expanded(logs, np.ones(logs.shape[1]), potential_monomials, y, n_potential)
     derived = np.log(values[:, -2:])
@@ -197,6 +203,41 @@ def expanded(
     v = v[: min(n_components, int(np.count_nonzero(s > 1e-9 * s[0])))]
     coefficients, left_out = regressed(monomials.value(y), monomials.powers, (vectors - mean) / noise @ v.T)
     return coefficients, np.vstack([mean, v * noise]), left_out
+
+
+def second_pass(
+    vectors: NDArray,
+    noise: NDArray,
+    monomials: Monomials,
+    y: NDArray,
+    coefficients: NDArray,
+    components: NDArray,
+    n_components: int,
+) -> tuple[NDArray, NDArray]:
+    """Coefficients and components with some more, of what the first miss, where noise is finite.
+
+    In the first pass one prior goes with a component, as stiff as the largest part of it allows. What that leaves is
+    smooth again, and has a prior of its own.
+    """
+    features = monomials.value(y)
+    missed = (vectors - components[0] - features @ coefficients @ components[1:]) / noise
+    _, _, v = np.linalg.svd(missed, full_matrices=False)
+    v = v[:n_components]
+    found, _ = regressed(features, monomials.powers, missed @ v.T)
+    more = v * np.where(np.isfinite(noise), noise, 0.0)
+    return np.hstack([coefficients, found]), np.vstack([components, more])
+
+
+def large_scale_noise(noise: NDArray) -> NDArray[np.float64]:
+    """σ of TT at ℓ < LARGE_SCALES, rising without limit from ℓ = 30 on; of all else infinite.
+
+    The late ISW effect, which dark energy moves there and the peaks hardly know, is what a first pass misses most.
+    """
+    ell = np.arange(2, LARGE_SCALES)
+    fade = np.cos(np.pi / 2 * np.clip((ell - 30) / (LARGE_SCALES - 30), 0, 1)) ** 2
+    out = np.full(noise.shape, np.inf)
+    out[: len(ell)] = noise[: len(ell)] / fade
+    return out
 
 
 def primary_noise(spectra: NDArray, lmax: int) -> NDArray[np.float64]:

@@ -25,8 +25,8 @@ from lensrec.spectra.linear_data import LinearData
 Evaluate = Callable[[EmulatorPoint], NDArray[np.float64]]
 
 LMAX = 2600
-N_TRAINING = 160
-"""With 112, errors reach 0.23 and 0.12 σ in the two bins of TT below ℓ = 30, 0.07 σ in all other published ones."""
+N_TRAINING = 480
+"""In σ of published band powers, C_L^φφ is off by up to 0.18 with 240 of them, by less than 0.1 with these."""
 
 N_UNSEEN = 200
 BATCH = 8
