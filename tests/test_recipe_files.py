@@ -4,8 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from lensrec.notation import read_yaml
 from lensrec.recipe import Estimator, PipelineRecipe, Recipe, RecipeError
+from lensrec.recipe_anomaly import AnomalyRecipe
 from lensrec.recipe_files import override, shipped_recipes
+from lensrec.recipe_fit import FitRecipe
+from lensrec.recipe_forecast import ForecastPlan
 
 
 def test_a_mask_is_looked_for_beside_the_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,11 +81,23 @@ def test_differences_name_key_and_both_values() -> None:
 
 def test_all_six_recipes_and_pipelines_come_along() -> None:
     names = {"quickstart", "planck", "act", "so_baseline", "so_goal", "split"}
-    assert set(shipped_recipes("sims")) == set(shipped_recipes("pipelines")) == names
+    assert set(shipped_recipes("sims")) == names
+    assert set(shipped_recipes("pipelines")) == names | {"fit", "forecast", "anomaly"}
     for name in names:
         recipe = Recipe.load(name)
         assert recipe.name == name
         assert PipelineRecipe.load(name).sky_recipe() == recipe
+
+
+def test_recipes_of_fits_come_along() -> None:
+    fit = FitRecipe.load("fit")
+    assert fit == FitRecipe.model_validate(read_yaml(fit.dump()))
+    assert ForecastPlan.load("forecast").experiments == ("so_baseline", "so_goal")
+    assert AnomalyRecipe.load("anomaly").fits["lcdm"].model_copy(update={"name": fit.name}).sha256() == fit.sha256()
+    with pytest.raises(RecipeError, match="is no forecast"):
+        ForecastPlan.load("fit")
+    with pytest.raises(RecipeError, match="is a pipeline"):
+        FitRecipe.load("anomaly")
 
 
 def test_so_noise_is_that_of_both_frequencies_together() -> None:
