@@ -178,9 +178,7 @@ def inspect(
         products = sorted(p for p in file.rglob("*") if p.is_file() and not p.name.startswith("."))
         typer.echo("\n".join(str(p.relative_to(file)) for p in products))
     elif file.suffix in (".yaml", ".yml") or not (file.suffix or file.exists()):
-        from lensrec.recipe import Recipe
-
-        typer.echo(Recipe.load(file).dump(), nl=False)
+        typer.echo(_recipe_of(file), nl=False)
     else:
         from lensrec.sky.io import inspect_map
 
@@ -230,6 +228,21 @@ def selftest(
     typer.echo(f"\n{len(outcomes) - len(failed)} of {len(outcomes)} in {sum(o.seconds for o in outcomes):.0f} s")
     if failed:
         raise ValueError(f"not as promised on this machine: {'; '.join(failed)}")
+
+
+def _recipe_of(file: Path) -> str:
+    """A recipe of a sky, a fit, a forecast or a pipeline of fits, with all that it leaves unsaid."""
+    from lensrec.recipe import Recipe
+    from lensrec.recipe_anomaly import AnomalyRecipe
+    from lensrec.recipe_files import read_recipe
+    from lensrec.recipe_fit import FitRecipe
+    from lensrec.recipe_forecast import ForecastPlan
+
+    keys = read_recipe(file).keys() if file.is_file() else ()
+    for key, kind in (("fits", AnomalyRecipe), ("data", FitRecipe), ("experiments", ForecastPlan)):
+        if key in keys:
+            return kind.load(file).dump()
+    return Recipe.load(file).dump()
 
 
 def _simulate(run: "RunDir", progress: "Progress") -> None:

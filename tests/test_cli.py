@@ -369,6 +369,15 @@ def test_the_version_is_told(lensrec: Run) -> None:
     assert lensrec("--version")[:2] == (0, "lensrec 0.1.0\n")
 
 
+@pytest.mark.parametrize("name", ["fit", "forecast", "anomaly"])
+def test_inspect_knows_recipes_of_fits(lensrec: Run, name: str) -> None:
+    from lensrec.recipe_files import shipped_recipes
+
+    found = lensrec("inspect", str(shipped_recipes("pipelines")[name]))
+    assert found.exit_code == 0, found.output
+    assert found.output.startswith(f"name: {name}\n")
+
+
 def test_inspect_knows_the_recipes_that_come_with_lensrec(lensrec: Run) -> None:
     status, stdout, _ = lensrec("inspect", "quickstart")
     assert (status, stdout) == (0, Recipe.load("quickstart").dump())
