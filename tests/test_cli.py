@@ -373,9 +373,9 @@ def test_the_version_is_told(lensrec: Run) -> None:
 def test_inspect_knows_recipes_of_fits(lensrec: Run, name: str) -> None:
     from lensrec.recipe_files import shipped_recipes
 
-    found = lensrec("inspect", str(shipped_recipes("pipelines")[name]))
-    assert found.exit_code == 0, found.output
-    assert found.output.startswith(f"name: {name}\n")
+    status, stdout, _ = lensrec("inspect", shipped_recipes("pipelines")[name])
+    assert status == 0
+    assert stdout.startswith(f"name: {name}\n")
 
 
 def test_inspect_knows_the_recipes_that_come_with_lensrec(lensrec: Run) -> None:
