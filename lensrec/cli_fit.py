@@ -84,5 +84,7 @@ def fit_lines(summary: "Mapping[str, Any]") -> list[str]:
         said, tension = about["mnu"], about["mnu"]["tension_normal"]
         if said["limit95_physical"] is not None:
             lines.append(f"  with Σmν ≥ 0: below {said['limit95_physical']:.3f} eV at 95 %")
+        else:
+            lines.append("  a limit for Σmν ≥ 0 needs more samples there: --set neutrinos.definition=physical")
         lines.append(f"  {tension['gaussian']:+.2f}σ below 0.0588 eV, the least of oscillations (no prior here)")
     return lines

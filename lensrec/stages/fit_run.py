@@ -28,6 +28,9 @@ log = logging.getLogger(__name__)
 
 DERIVED = ("H0", "omega_m")
 
+LEAST_ABOVE = 100
+"""Independent samples: a limit at 95 % from as many is good to 10 % or so."""
+
 SLOW = ("ombh2", "omch2", "thetastar", "mnu", "w", "wa", "z_dagger")
 """Those that distances depend on, which cost more than a step of the others: distances are kept for the last ones."""
 
@@ -121,17 +124,23 @@ def about(
         "effective_samples": samples.effective,
     }
     if "mnu" in names:
-        out["mnu"] = mass_statements(samples.points[:, names.index("mnu")], samples.weights)
+        mnu = samples.points[:, names.index("mnu")]
+        out["mnu"] = mass_statements(mnu, samples.weights, effective=samples.effective)
     return out
 
 
-def mass_statements(mnu: np.ndarray, weights: np.ndarray) -> dict[str, Any]:
+def mass_statements(mnu: np.ndarray, weights: np.ndarray, *, effective: float) -> dict[str, Any]:
     """Upper limits of the posterior cut at 0 and at both floors, and tensions with these; what cannot be had is null.
 
-    `limit95_physical` is that for a flat prior on Σmν ≥ 0: whatever the definition of negative masses.
+    `limit95_physical` is that for a flat prior on Σmν ≥ 0: whatever the definition of negative masses. A limit rests on
+    `LEAST_ABOVE` independent samples above its floor at least, of the `effective` ones that there are in all: a signed
+    posterior that lies below zero has too few, and a fit with `definition: physical` has all of them there.
     """
     out: dict[str, Any] = {}
     for name, floor in (("physical", 0.0), ("normal", FLOOR_NORMAL), ("inverted", FLOOR_INVERTED)):
+        if effective * weights[mnu >= floor].sum() < LEAST_ABOVE * weights.sum():
+            out[f"limit95_{name}"] = None
+            continue
         try:
             out[f"limit95_{name}"] = upper_limit(mnu, weights, floor=floor)
         except ValueError:

@@ -67,7 +67,7 @@ def made_up(
     }
     columns = {"weight": weights, **{key: points[:, k] for k, key in enumerate(keys)}}
     if "mnu" in values:
-        about["mnu"] = mass_statements(columns["mnu"], weights)
+        about["mnu"] = mass_statements(columns["mnu"], weights, effective=float(len(weights)))
     return Chain({**summary, "about": about}, columns)
 
 
