@@ -35,6 +35,9 @@ class RecipeLikelihood(Likelihood):
     def logp(self, _derived: dict[str, float] | None = None, **parameters: float) -> float:
         joint = self.setting.joint
         chi2 = joint.chi2(np.array([parameters[name] for name in joint.names]))
+        if _derived is not None:
+            # Cobaya asks for them even where there is no model
+            _derived.update(dict.fromkeys(DERIVED, np.nan))
         if not np.isfinite(chi2):
             return -np.inf
         if _derived is not None:

@@ -139,3 +139,18 @@ def test_physical_masses_have_a_limit_and_an_ordering_its_floor() -> None:
 def test_free_amplitudes_want_data() -> None:
     with pytest.raises(ValueError, match="A_L_phiphi is free, but none of the data depends on it"):
         fit_setting(recipe_of(A_L_phiphi="free"))
+
+
+def test_where_there_is_no_model_derived_parameters_are_no_numbers() -> None:
+    """A chain that tries w + w_a > 0 goes on: Cobaya looks for derived parameters there, too."""
+    from lensrec.stages.cobaya_fit import RecipeLikelihood
+
+    recipe = {"data": ["desi_dr2_bao", "compressed_cmb"], "model": "w0wa", "neutrinos": {"definition": "fixed"}}
+    likelihood = RecipeLikelihood({"recipe": recipe})
+    derived: dict[str, float] = {}
+    at = {"ombh2": 0.0224, "omch2": 0.119, "thetastar": 0.010411}
+    assert likelihood.logp(derived, **at, w=-0.5, wa=-1.5) > -20
+    assert 60 < derived["H0"] < 70
+    assert likelihood.logp(derived, **at, w=0.5, wa=1.5) == -np.inf
+    assert np.isnan(derived["H0"])
+    assert np.isnan(derived["omega_m"])
