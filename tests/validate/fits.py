@@ -14,7 +14,7 @@ from lensrec.stages.fit import FitSetting, fit_setting
 
 ALL = ("planck2018_plik_lite", "planck_pr4_lensing", "desi_dr2_bao")
 DRAWS = 12000
-EXACT = 24
+EXACT = 12
 MOCKS = 20
 
 
