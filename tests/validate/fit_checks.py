@@ -291,8 +291,10 @@ def forecast(folder: Path) -> Check:
         "separation, "
         "Planck on the rest of the sky, DESI as foreseen for the full survey, τ known to 0.01 or to cosmic variance "
         "(0.002). Published forecasts (arXiv:1808.07445) have one massive state; three of equal mass are the other "
-        "column. The goal and cosmic variance are asked to be within 15 %. The published baseline lies a third above the "
-        f"published goal, where the published noise curves themselves make {100 * (ratio_of_noise - 1):.0f} %: a margin "
+        "column. The goal and cosmic variance are asked to be within 15 %. The published baseline lies a third "
+        "above the "
+        f"published goal, where the published noise curves themselves make {100 * (ratio_of_noise - 1):.0f} %: a "
+        "margin "
         "of the collaboration's seems to be in it, which lensrec has not."
     )
     head = ["survey", "prior on τ", "one massive", "three equal", "published", "ratio"]
