@@ -328,6 +328,9 @@ class PipelineRecipe(Section):
             raise RecipeError(
                 f"{file} is a recipe, not a pipeline: simulate takes it, or a pipeline with 'recipe: FILE'"
             )
+        for key, kind in (("data", "fit"), ("experiments", "forecast")):
+            if "recipe" not in data and key in data:
+                raise RecipeError(f"{file} is a {kind}, not a pipeline: lensrec {kind} takes it")
         pipeline = cls.model_validate(data)
         named = beside(file, pipeline.recipe)
         return pipeline.model_copy(update={"recipe": str(named)}) if named.is_file() else pipeline

@@ -98,6 +98,10 @@ def test_recipes_of_fits_come_along() -> None:
         ForecastPlan.load("fit")
     with pytest.raises(RecipeError, match="is a pipeline"):
         FitRecipe.load("anomaly")
+    with pytest.raises(RecipeError, match="is a fit, not a pipeline: lensrec fit takes it"):
+        PipelineRecipe.load("fit")
+    with pytest.raises(RecipeError, match="lensrec forecast takes it"):
+        PipelineRecipe.load("forecast")
 
 
 def test_so_noise_is_that_of_both_frequencies_together() -> None:
