@@ -4,11 +4,9 @@ import hashlib
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Literal, Self
 
 from pydantic import (
-    BeforeValidator,
-    Field,
     NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
@@ -18,7 +16,7 @@ from pydantic import (
 
 from lensrec.notation import write_yaml
 from lensrec.recipe_files import RecipeError, beside, find_recipe, override, read_recipe
-from lensrec.recipe_section import DERIVED, Section
+from lensrec.recipe_section import DERIVED, Names, Section
 
 DATA = (
     "planck2018_plik_lite",
@@ -46,10 +44,6 @@ SHARED = (
     ),
 )
 """Pairs that are no independent data, and why."""
-
-
-def _parse_names(value: Any) -> Any:
-    return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
 
 
 class Neutrinos(Section):
@@ -91,7 +85,7 @@ class FitRecipe(Section):
 
     name: str = "unnamed"
     description: str = ""
-    data: Annotated[tuple[str, ...], BeforeValidator(_parse_names), Field(min_length=1)] = (
+    data: Names = (
         "planck2018_plik_lite",
         "planck_pr4_lensing",
         "desi_dr2_bao",

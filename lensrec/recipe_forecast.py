@@ -2,20 +2,13 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Literal, Self
 
-from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt
+from pydantic import PositiveFloat, PositiveInt
 
 from lensrec.notation import write_yaml
 from lensrec.recipe_files import RecipeError, beside, find_recipe, override, read_recipe
-from lensrec.recipe_section import Section
-
-
-def _parse_names(value: Any) -> Any:
-    return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
-
-
-Names = Annotated[tuple[str, ...], BeforeValidator(_parse_names), Field(min_length=1)]
+from lensrec.recipe_section import Names, Section
 
 
 class ForecastPlan(Section):

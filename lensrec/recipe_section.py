@@ -14,9 +14,14 @@ def _parse_degrees(value: Any) -> float:
     return parse_angle(value, "deg")
 
 
+def _parse_names(value: Any) -> Any:
+    return [name.strip() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
+
+
 Arcmin = Annotated[NonNegativeFloat, BeforeValidator(parse_angle)]
 Degrees = Annotated[NonNegativeFloat, BeforeValidator(_parse_degrees)]
 Noise = Annotated[NonNegativeFloat, BeforeValidator(parse_noise)]
+Names = Annotated[tuple[str, ...], BeforeValidator(_parse_names), Field(min_length=1)]
 Precision = Literal["double", "single"]
 # A key declared `DERIVED` is never None once a recipe stands: it is filled in from the keys beside it.
 DERIVED: Any = Field(default=None)

@@ -116,14 +116,14 @@ def create_run(
         record = {**before, "resumed": resumed, "recipe_sha256": recipe.sha256()}
         write_json(folder / "provenance.json", record)
         if run.recipe != recipe:
-            _write_text(folder / "recipe.yaml", recipe.dump())
+            write_text(folder / "recipe.yaml", recipe.dump())
         return RunDir(folder, recipe)
     for key, file in (("mask.file", recipe.mask.file), ("instrument.hits", recipe.instrument.hits_file)):
         if file is not None and not file.is_file():
             raise RunError(f"{key}: {file}: there is no such file; give its path from the recipe's folder")
     record = provenance(recipe, command)
     write_json(folder / "provenance.json", {**record, "inputs": given, "resumed": []})
-    _write_text(folder / "recipe.yaml", recipe.dump())
+    write_text(folder / "recipe.yaml", recipe.dump())
     return RunDir(folder, recipe)
 
 
@@ -172,7 +172,7 @@ def amend_run(run: RunDir, recipe: Recipe) -> RunDir:
                 f"{folder.name}/ to make it anew"
             )
     write_json(run.path / "provenance.json", {**_provenance(run.path), "recipe_sha256": recipe.sha256()})
-    _write_text(run.path / "recipe.yaml", recipe.dump())
+    write_text(run.path / "recipe.yaml", recipe.dump())
     return RunDir(run.path, recipe)
 
 
@@ -236,7 +236,7 @@ def package_versions() -> dict[str, str]:
 
 def write_json(path: Path, data: Mapping[str, Any]) -> None:
     """Write a JSON file, whole or not at all."""
-    _write_text(path, json.dumps(data, indent=2, ensure_ascii=False) + "\n")
+    write_text(path, json.dumps(data, indent=2, ensure_ascii=False) + "\n")
 
 
 def write_table(path: Path, columns: Mapping[str, NDArray], units: Mapping[str, str], note: str = "") -> None:
@@ -337,7 +337,8 @@ def make_folder(folder: Path) -> None:
         raise RunError(f"{folder} holds {foreign[0]} but no recipe.yaml, so it is no run; give a new folder")
 
 
-def _write_text(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
         Path(temporary).write_text(text, encoding="utf-8")

@@ -7,8 +7,7 @@ from typing import Any
 
 from lensrec.engine import Progress
 from lensrec.recipe_anomaly import AnomalyRecipe
-from lensrec.rundir import RunError, make_folder, now, package_versions, record_split, write_json
-from lensrec.sky.map_write import replacing
+from lensrec.rundir import RunError, make_folder, now, package_versions, record_split, write_json, write_text
 from lensrec.stages.anomaly_evidence import Chain, Evidence, read_chain_folder
 from lensrec.stages.anomaly_pictures import make_pictures
 from lensrec.stages.claims import Claim, all_claims
@@ -38,7 +37,7 @@ def begin_anomaly(plan: AnomalyRecipe, out: Path) -> None:
             raise RunError(f"{out} holds no run of a pipeline of fits; give a new --out") from None
         if changed := [name for name in plan.fits.keys() & there.fits.keys() if _other(plan, there, name)]:
             raise RunError(f"{out} holds another fit {', '.join(sorted(changed))}; give a new --out")
-    _write(file, plan.dump())
+    write_text(file, plan.dump())
 
 
 def anomaly_run(
@@ -78,7 +77,7 @@ def anomaly_run(
         out / "claims.json",
         {"claims": [claim.plain() for claim in claims], "failed": failed, "pictures": pictures},
     )
-    _write(
+    write_text(
         out / "anomaly.md",
         page(
             name=plan.name,
@@ -152,8 +151,3 @@ def _rows(plan: AnomalyRecipe, chains: dict[str, Chain], failed: dict[str, str])
 
 def _other(plan: AnomalyRecipe, there: AnomalyRecipe, name: str) -> bool:
     return plan.fits[name].sha256() != there.fits[name].sha256()
-
-
-def _write(file: Path, text: str) -> None:
-    with replacing(file) as temporary:
-        Path(temporary).write_text(text, encoding="utf-8")

@@ -14,11 +14,9 @@ from lensrec.fit.joint_likelihood import JointLikelihood
 from lensrec.fit.neutrino_bounds import BOUNDS, FLOOR_INVERTED, FLOOR_NORMAL, tension, upper_limit
 from lensrec.fit.posterior import BestFit, WeightedSamples
 from lensrec.fit.sampling import cobaya_info, importance_chain, quiet, read_chain, run_chain, summary_of
-from lensrec.notation import write_yaml
 from lensrec.recipe_files import RecipeError
 from lensrec.recipe_fit import FitRecipe
-from lensrec.rundir import RunError, make_folder, record_split, write_json, write_table
-from lensrec.sky.map_write import replacing
+from lensrec.rundir import RunError, make_folder, record_split, write_json, write_table, write_text
 from lensrec.stages.fit import FitSetting, fit_setting
 from lensrec.view.figure import save_figure
 from lensrec.view.fit import mass_figure
@@ -76,7 +74,7 @@ def fit_run(
     best = setting.joint.best_fit()
     make_folder(folder)
     if not (folder / "recipe.yaml").is_file():
-        _write(folder / "recipe.yaml", recipe.dump())
+        write_text(folder / "recipe.yaml", recipe.dump())
     names = (*setting.joint.names, *DERIVED)
     samples = _sampled(recipe, setting, best, folder)
     summary = {
@@ -205,13 +203,3 @@ def _differences(old: FitRecipe, new: FitRecipe) -> list[str]:
     a, b = flat(old.model_dump(mode="json")), flat(new.model_dump(mode="json"))
     keys = [key for key in a if a[key] != b.get(key) and key not in ("name", "description")]
     return [f"{key}: {a[key]!r} -> {b.get(key)!r}" for key in keys]
-
-
-def _write(file: Path, text: str) -> None:
-    with replacing(file) as temporary:
-        Path(temporary).write_text(text, encoding="utf-8")
-
-
-def as_yaml(data: Mapping[str, Any]) -> str:
-    """Plain data as YAML, for those who want to run Cobaya themselves."""
-    return write_yaml(dict(data))

@@ -66,8 +66,6 @@ class ExactSpectra:
         self._nodes, self._ratios = np.zeros(0), np.zeros((0, 0))
         if recipe.model == "lscdm":
             self._nodes, self._ratios = potential_ratios(self._lmax + 2500, transition=recipe.transition)
-        zero = dict.fromkeys(data.windows, np.zeros(0)) | dict.fromkeys(data.corrections, np.zeros(0))
-        self._keys = tuple(zero)
         start = dict(zip(EMULATED, reference_point().tolist(), strict=True)) | dict.fromkeys(_REST, 1.0)
         # what corrections come to at the reference, as in `fit.emulator_model`
         self._normalised = np.where(self._lensing, self._cmb_part(self._spectra(start), start), 0.0)
