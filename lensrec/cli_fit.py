@@ -63,12 +63,10 @@ def run_fits(pipeline: str, out: Path, set_: list[str] | None, threads: int) -> 
 
     _one_thread_for_small_matrices()
     plan = AnomalyRecipe.load(pipeline, set_ or [])
-    with machine(threads) as progress:
-        from lensrec.stages.anomaly import anomaly_run, begin_anomaly
+    with locked(out), machine(threads) as progress:
+        from lensrec.stages.anomaly import anomaly_run
 
-        begin_anomaly(plan, out)
-        with locked(out):
-            claims = anomaly_run(plan, out, command=tuple(command_line()), progress=progress)
+        claims = anomaly_run(plan, out, command=tuple(command_line()), progress=progress)
     for claim in claims:
         typer.echo(f"{claim.id:4} {claim.verdict:24} {claim.claim}")
     typer.echo(f"{out / 'anomaly.md'}: the page; claims.json, pictures and fits beside it")

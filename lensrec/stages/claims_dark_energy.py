@@ -77,8 +77,8 @@ def best_potential(chain: Chain, **changed: float) -> NDArray[np.float64]:
     NotRunError
         If the fit has no spectra.
     """
+    from lensrec.fit.emulator_file import shipped_emulator
     from lensrec.fit.emulator_points import PARAMETERS
-    from lensrec.stages.fit import trained
 
     values = dict(chain.about["held"])
     values |= {name: one["best_fit"] for name, one in chain.summary.items() if name != "about" and "best_fit" in one}
@@ -86,7 +86,7 @@ def best_potential(chain: Chain, **changed: float) -> NDArray[np.float64]:
     if missing := [name for name in PARAMETERS if name not in values]:
         raise NotRunError(f"the fit {chain.about['name']} knows no {', '.join(missing)}")
     mirrored = "lensing" if chain.about["neutrinos"] == "lensing" else "observables"
-    emulator = trained()
+    emulator = shipped_emulator()
     return emulator.spectra(np.array([values[name] for name in PARAMETERS]), mirrored)["PP"]  # type: ignore[arg-type]
 
 

@@ -6,9 +6,7 @@ import numpy as np
 from cobaya.likelihood import Likelihood
 
 from lensrec.recipe_fit import FitRecipe
-from lensrec.stages.fit import FitSetting, fit_setting
-
-DERIVED = ("H0", "omega_m")
+from lensrec.stages.fit import DERIVED, FitSetting, fit_setting
 
 
 class RecipeLikelihood(Likelihood):

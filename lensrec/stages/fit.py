@@ -4,13 +4,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lensrec.fit import compressed_cmb, desi_dr2
 from lensrec.fit.emulator import Emulator
+from lensrec.fit.emulator_file import shipped_emulator
 from lensrec.fit.emulator_points import PARAMETERS as EMULATED
 from lensrec.fit.joint_likelihood import JointLikelihood, Part, Prior
 from lensrec.fit.published import published
@@ -20,9 +20,6 @@ from lensrec.spectra.linear_data import LinearData, combined
 from lensrec.spectra.sacc_file import read_sacc
 from lensrec.stages.predict import EmulatedSpectra, ExactSpectra, SpectraModel
 from lensrec.theory.neutrinos import FLOOR_INVERTED, FLOOR_NORMAL
-
-if TYPE_CHECKING:
-    from lensrec.engine import Progress
 
 START: Mapping[str, float] = MappingProxyType(
     {
@@ -76,6 +73,9 @@ DARK_ENERGY: Mapping[str, tuple[float, float]] = MappingProxyType({"w": (-3.0, 1
 
 Z_DAGGER = (1.4, 6.0)
 
+DERIVED = ("H0", "omega_m")
+"""What follows from a background: H0 in km/s/Mpc and Ω_m."""
+
 KEPT = 20000
 """Distances of so many points are kept, lest importance samples' derived parameters cost as much as their χ²."""
 
@@ -95,7 +95,7 @@ class FitSetting:
     spectra: SpectraModel | None
 
 
-def fit_setting(recipe: FitRecipe, *, progress: "Progress | None" = None) -> FitSetting:
+def fit_setting(recipe: FitRecipe) -> FitSetting:
     """The likelihood that a recipe describes.
 
     Raises
@@ -106,7 +106,7 @@ def fit_setting(recipe: FitRecipe, *, progress: "Progress | None" = None) -> Fit
         If a data set is not on this machine.
     """
     data = band_powers(recipe)
-    emulator = trained(progress) if data is not None else None
+    emulator = shipped_emulator() if data is not None else None
     spectra = None
     if data is not None:
         assert emulator is not None
@@ -125,7 +125,7 @@ def fit_setting(recipe: FitRecipe, *, progress: "Progress | None" = None) -> Fit
 
     def derived(parameters: Mapping[str, float]) -> dict[str, float]:
         found = distances(parameters)
-        return {"H0": float(found.H0), "omega_m": float(found.omega_m)}
+        return {name: float(getattr(found, name)) for name in DERIVED}
 
     return FitSetting(JointLikelihood(parts, bounds, START, STEPS, held, priors), derived, spectra)
 
@@ -140,13 +140,6 @@ def band_powers(recipe: FitRecipe) -> LinearData | None:
         elif name not in GEOMETRY:
             sets.append(published(name, variant=variant or None))
     return combined(*sets) if sets else None
-
-
-def trained(progress: "Progress | None" = None) -> Emulator:
-    """The emulator that comes with lensrec."""
-    from lensrec.fit.emulator_file import shipped_emulator
-
-    return shipped_emulator()
 
 
 def _band_power_part(data: LinearData, spectra: SpectraModel) -> Part:

@@ -17,14 +17,12 @@ from lensrec.fit.sampling import cobaya_info, importance_chain, quiet, read_chai
 from lensrec.recipe_files import RecipeError
 from lensrec.recipe_fit import FitRecipe
 from lensrec.rundir import RunError, make_folder, record_split, write_json, write_table, write_text
-from lensrec.stages.fit import FitSetting, fit_setting
+from lensrec.stages.fit import DERIVED, FitSetting, fit_setting
 from lensrec.view.figure import save_figure
 from lensrec.view.fit import mass_figure
 from lensrec.view.split import corner_figure
 
 log = logging.getLogger(__name__)
-
-DERIVED = ("H0", "omega_m")
 
 LEAST_ABOVE = 100
 """Independent samples: a limit at 95 % from as many is good to 10 % or so."""
@@ -70,7 +68,7 @@ def fit_run(
         log.info("%s is there", done)
         return json.loads(done.read_text(encoding="utf-8"))
     began = time.perf_counter()
-    setting = fit_setting(recipe, progress=progress)
+    setting = fit_setting(recipe)
     best = setting.joint.best_fit()
     make_folder(folder)
     if not (folder / "recipe.yaml").is_file():

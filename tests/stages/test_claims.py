@@ -295,7 +295,7 @@ def test_a_potential_is_asked_for_at_the_best_fit(monkeypatch: pytest.MonkeyPatc
         asked.append(x)
         return {"PP": np.ones(3)}
 
-    monkeypatch.setattr("lensrec.stages.fit.trained", lambda: SimpleNamespace(spectra=spectra))
+    monkeypatch.setattr("lensrec.fit.emulator_file.shipped_emulator", lambda: SimpleNamespace(spectra=spectra))
     values = {name: (0.1 * k, 0.01) for k, name in enumerate(PARAMETERS[:7], start=1)}
     claims_dark_energy.best_potential(made_up(values), mnu=0.06)
     np.testing.assert_allclose(asked[0], [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.06, -1.0, 0.0])

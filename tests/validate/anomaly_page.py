@@ -6,14 +6,13 @@ from pathlib import Path
 from lensrec.recipe_anomaly import AnomalyRecipe
 from lensrec.run_lock import locked
 from lensrec.sky.map_write import replacing
-from lensrec.stages.anomaly import anomaly_run, begin_anomaly
+from lensrec.stages.anomaly import anomaly_run
 from tests.validate.masked import say
 
 
 def run(store: Path, docs: Path) -> None:
     """Run what is not there yet of the pipeline, and write docs/anomaly.md with its pictures."""
     plan, out = AnomalyRecipe.load("anomaly"), store / "anomaly"
-    begin_anomaly(plan, out)
     with locked(out):
         claims = anomaly_run(plan, out, command=("lensrec", "run", "anomaly"), progress=say)
     text = (out / "anomaly.md").read_text(encoding="utf-8")
