@@ -25,10 +25,10 @@ def fit(
 
     _one_thread_for_small_matrices()
     checked = FitRecipe.load(recipe, [*(set_ or []), *(["exact=true"] if exact else [])])
-    with locked(out), machine(threads) as progress:
+    with locked(out), machine(threads):
         from lensrec.stages.fit_run import fit_run
 
-        summary = fit_run(checked, out, command=tuple(command_line()), progress=progress)
+        summary = fit_run(checked, out, command=tuple(command_line()))
     typer.echo("\n".join(fit_lines(summary)))
     typer.echo(f"{out / 'fit' / 'summary.json'}: chain and pictures beside it")
 

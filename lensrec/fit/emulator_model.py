@@ -11,7 +11,7 @@ model is to that of the emulator, in the smoothing as well. All is linear in the
 components, to which windows are applied once, and in C_L^φφ at its knots.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -133,29 +133,39 @@ def emulated_model(
         top = lmax + 2500 if key == "PP" else lmax
         if end > top:
             raise ValueError(f"{data.name} reads C_l^{key} to l = {end}, but the emulator ends at {top}")
-    if ratio is not None and len(ratio) < lmax + 2501:
-        raise ValueError(f"the ratio of C_L^phiphi must reach L = {lmax + 2500}, it ends at {len(ratio) - 1}")
+    potential = _seen_potential(data, lmax, ratio)
     lensed = emulator.lensed.reshape(-1, *emulator.lensed.shape[-2:])
     bands = emulator.bands.reshape(-1, *emulator.bands.shape[-2:])
     rows = np.concatenate([lensed, bands])
     components = np.zeros((len(_SOURCES), len(rows), n))
-    corrections = np.zeros_like(components)
-    potential = np.zeros((len(potential_knots(lmax)), n))
-    for target, matrices in ((components, data.windows), (corrections, data.corrections)):
+    for matrices in (data.windows, data.corrections):
         for key, matrix in matrices.items():
-            width = matrix.shape[1]
-            if key == "PP":
-                scaling = np.ones(width) if ratio is None else np.asarray(ratio, dtype=np.float64)[:width]
-                potential += (matrix * scaling @ potential_interpolation(lmax)[:width]).T
-            else:
+            if key != "PP":
                 source = next(k for k, keys in enumerate(_SOURCES) if key in keys)
-                target[source] += interpolated(rows[:, KEYS.index(key)], lmax)[:, :width] @ matrix.T
-    components += corrections
+                components[source] += interpolated(rows[:, KEYS.index(key)], lmax)[:, : matrix.shape[1]] @ matrix.T
     lensing = data.block == "PP"
     at_start = emulator.coefficients(reference_point(), 1.0)
     normalised = np.where(lensing, np.einsum("r,srn->n", _flat(at_start), components), 0.0)
     offset = np.asarray(data.offset, dtype=np.float64)
     return EmulatedModel(emulator, mirrored, components, potential, offset, normalised, lensing, ratio)
+
+
+def with_ratio(model: EmulatedModel, data: LinearData, ratio: NDArray) -> EmulatedModel:
+    """The model of the same band powers for another r_L, sharing all that does not depend on it."""
+    return replace(model, potential=_seen_potential(data, model.emulator.lmax, ratio), ratio=ratio)
+
+
+def _seen_potential(data: LinearData, lmax: int, ratio: NDArray | None) -> NDArray[np.float64]:
+    """What C_L^φφ at its knots, times r_L, gives in each band power, (n', n)."""
+    if ratio is not None and len(ratio) < lmax + 2501:
+        raise ValueError(f"the ratio of C_L^phiphi must reach L = {lmax + 2500}, it ends at {len(ratio) - 1}")
+    out = np.zeros((len(potential_knots(lmax)), len(data)))
+    for matrices in (data.windows, data.corrections):
+        if "PP" in matrices:
+            width = matrices["PP"].shape[1]
+            scaling = np.ones(width) if ratio is None else np.asarray(ratio, dtype=np.float64)[:width]
+            out += (matrices["PP"] * scaling @ potential_interpolation(lmax)[:width]).T
+    return out
 
 
 def reference_point() -> NDArray[np.float64]:

@@ -106,7 +106,7 @@ def _fits(
         if not (folder / "fit" / "summary.json").is_file():
             log.info("fit %s: %s", name, ", ".join(recipe.data))
         try:
-            fit_run(recipe, folder, command=command, progress=progress)
+            fit_run(recipe, folder, command=command)
             chains[name] = read_chain_folder(folder / "fit")
         except Exception as error:
             # one fit that cannot be had, for want of data or of a best fit, must not cost the others

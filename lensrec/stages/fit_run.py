@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from lensrec.engine import Progress
 from lensrec.fit.joint_likelihood import JointLikelihood
 from lensrec.fit.neutrino_bounds import BOUNDS, FLOOR_INVERTED, FLOOR_NORMAL, tension, upper_limit
 from lensrec.fit.posterior import BestFit, WeightedSamples
@@ -43,7 +42,6 @@ def fit_run(
     out: Path,
     *,
     command: tuple[str, ...] = (),
-    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Sample the posterior of a recipe, and leave it in OUT/fit; a chain that is there is gone on with.
 

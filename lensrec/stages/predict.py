@@ -1,14 +1,13 @@
 """Band powers that a model of a fit expects: by the trained surface, or by CAMB itself."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lensrec.fit.emulator import Emulator, Mirror
-from lensrec.fit.emulator_model import EmulatedModel, emulated_model, reference_point
+from lensrec.fit.emulator_model import emulated_model, reference_point, with_ratio
 from lensrec.fit.emulator_points import HIERARCHY
 from lensrec.fit.emulator_points import PARAMETERS as EMULATED
 from lensrec.fit.exact_spectra import exact_spectra
@@ -41,7 +40,7 @@ class EmulatedSpectra:
         self._nodes, self._models = np.zeros(0), [plain]
         if recipe.model == "lscdm":
             self._nodes, ratios = potential_ratios(emulator.lmax + 2500, transition=recipe.transition)
-            self._models = [_with_ratio(plain, data, emulator, ratio) for ratio in ratios]
+            self._models = [with_ratio(plain, data, ratio) for ratio in ratios]
 
     def band_powers(self, parameters: Mapping[str, float]) -> NDArray[np.float64]:
         x = np.array([parameters[name] for name in EMULATED])
@@ -108,16 +107,3 @@ class ExactSpectra:
 def mirror_of(recipe: FitRecipe) -> Mirror:
     """What a negative mass means to spectra; where none is negative, either will do."""
     return "lensing" if recipe.neutrinos.definition == "lensing" else "observables"
-
-
-def _with_ratio(plain: EmulatedModel, data: LinearData, emulator: Emulator, ratio: NDArray) -> EmulatedModel:
-    """A model with another ratio, sharing what does not depend on it."""
-    from lensrec.fit.emulator import potential_interpolation
-
-    potential = np.zeros_like(plain.potential)
-    for matrices in (data.windows, data.corrections):
-        if "PP" in matrices:
-            width = matrices["PP"].shape[1]
-            interpolation = potential_interpolation(emulator.lmax)[:width]
-            potential += (matrices["PP"] * ratio[:width] @ interpolation).T
-    return replace(plain, potential=potential, ratio=ratio)
