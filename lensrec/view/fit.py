@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from lensrec.view.contours import LABELS, Samples, density_chain, draw_contours, set_handles, shown_limits
 from lensrec.view.figure import GREY, LENSING_MULTIPOLE, SETS, drawing, legend_above, new_figure, tick_marks
-from lensrec.view.split import LABELS, Samples, _chain, _contours, _handles, _limits
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -44,10 +44,10 @@ def mass_figure(
         figure = new_figure(4.6)
         axes = figure.subplots()
         densities = [
-            _chain(label, {"mnu": values}, ["mnu"], weights).get1DDensity("mnu")
+            density_chain(label, {"mnu": values}, ["mnu"], weights).get1DDensity("mnu")
             for label, (values, weights) in posteriors.items()
         ]
-        low, high = _limits(densities, include=0.0)
+        low, high = shown_limits(densities, include=0.0)
         high = max(high, 0.12)  # so that the bounds of oscillations are seen
         for number, (label, density) in enumerate(zip(posteriors, densities, strict=True)):
             colour, _ = SETS[number % len(SETS)]
@@ -85,16 +85,16 @@ def degeneracy_figure(
             for number, (label, samples) in enumerate(sets.items()):
                 if other not in samples or parameter not in samples:
                     continue
-                chain = _chain(label, samples, [other, parameter], weights.get(label))
-                _contours(axes, chain, other, parameter, SETS[number % len(SETS)][0])
+                chain = density_chain(label, samples, [other, parameter], weights.get(label))
+                draw_contours(axes, chain, other, parameter, SETS[number % len(SETS)][0])
                 chains.append(chain)
             axes.axhline(0.0, color="black", linewidth=0.8)
             if chains:
-                axes.set_xlim(*_limits([chain.get1DDensity(other) for chain in chains]))
+                axes.set_xlim(*shown_limits([chain.get1DDensity(other) for chain in chains]))
             axes.set_xlabel(_LABELS.get(other, other))
             tick_marks(axes)
         panels[0].set_ylabel(MASS)
-        handles = _handles(list(sets), line=False)
+        handles = set_handles(list(sets), line=False)
         figure.legend(handles=handles, title=title or None, loc="outside upper center", ncols=2)
     return figure
 
@@ -217,7 +217,7 @@ def ellipses_figure(
                 axes.axhline(0.0, color="black", linewidth=0.8)
             axes.set(xlabel=_LABELS.get(x, x), ylabel=_LABELS.get(y, y))
             tick_marks(axes)
-        handles = _handles(list(covariances), line=False)
+        handles = set_handles(list(covariances), line=False)
         figure.legend(handles=handles, title=title or None, loc="outside upper center", ncols=2)
     return figure
 

@@ -6,6 +6,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from lensrec.view.contours import (
+    LABELS,
+    LENSING,
+    SMOOTHING,
+    Samples,
+    density_chain,
+    draw_contours,
+    set_handles,
+    shown_limits,
+)
 from lensrec.view.figure import (
     GREY,
     MULTIPOLE,
@@ -21,32 +31,6 @@ from lensrec.view.points import checked, scaled_power
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-SMOOTHING, LENSING = "A_L_TTTEEE", "A_L_phiphi"
-"""Names of the two amplitudes among samples and in split.json."""
-
-LABELS: Mapping[str, str] = {
-    SMOOTHING: r"$A_L^{TTTEEE}$",
-    LENSING: r"$A_L^{\phi\phi}$",
-    "H0": r"$H_0$",
-    "ombh2": r"$\Omega_b h^2$",
-    "omch2": r"$\Omega_c h^2$",
-    "ns": r"$n_s$",
-    "logA": r"$\ln(10^{10}A_s)$",
-    "As": r"$A_s$",
-    "tau": r"$\tau$",
-    "cosmomc_theta": r"$\theta_{\rm MC}$",
-    "theta_star": r"$\theta_*$",
-    "mnu": r"$\Sigma m_\nu$",
-    "w": r"$w_0$",
-    "wa": r"$w_a$",
-    "z_dagger": r"$z_\dagger$",
-    "omegam": r"$\Omega_m$",
-    "omega_m": r"$\Omega_m$",
-    "sigma8": r"$\sigma_8$",
-}
-
-Samples = Mapping[str, ArrayLike]
 
 
 def corner_figure(
@@ -77,7 +61,9 @@ def corner_figure(
     if not sets:
         raise ValueError("contours need the samples of one set at least")
     names = list(next(iter(sets.values()))) if parameters is None else list(parameters)
-    chains = {label: _chain(label, samples, names, (weights or {}).get(label)) for label, samples in sets.items()}
+    chains = {
+        label: density_chain(label, samples, names, (weights or {}).get(label)) for label, samples in sets.items()
+    }
     count = len(names)
     with drawing():
         size = float(np.clip(1.75 * count, 4.5, 9.0))
@@ -85,7 +71,7 @@ def corner_figure(
         figure.set_layout_engine("none")  # arranged around their labels, panels would differ in size
         frame = {"left": 0.1, "bottom": 0.1, "right": 0.99, "top": 0.99, "wspace": 0.07, "hspace": 0.07}
         panels = figure.subplots(count, count, squeeze=False, gridspec_kw=frame)
-        limits = {name: _limits([chain.get1DDensity(name) for chain in chains.values()]) for name in names}
+        limits = {name: shown_limits([chain.get1DDensity(name) for chain in chains.values()]) for name in names}
         for row, y in enumerate(names):
             for column, x in enumerate(names):
                 axes = panels[row, column]
@@ -100,12 +86,12 @@ def corner_figure(
                     axes.set_yticks([])
                 else:
                     for number, chain in enumerate(chains.values()):
-                        _contours(axes, chain, x, y, SETS[number % len(SETS)][0])
+                        draw_contours(axes, chain, x, y, SETS[number % len(SETS)][0])
                     axes.set_ylim(*limits[y])
                     _mark_unity(axes, x, y)
                 axes.set_xlim(*limits[x])
                 _corner_ticks(axes, x, y, bottom=row == count - 1, left=column == 0 and row > 0, small=count > 4)
-        handles = _handles(list(chains), line={SMOOTHING, LENSING} <= set(names))
+        handles = set_handles(list(chains), line={SMOOTHING, LENSING} <= set(names))
         figure.legend(handles=handles, title=title or None, loc="upper right", bbox_to_anchor=(0.99, 0.98))
     return figure
 
@@ -132,13 +118,13 @@ def amplitudes_figure(
     if not sets:
         raise ValueError("contours need the samples of one set at least")
     pair = [SMOOTHING, LENSING]
-    chains = {label: _chain(label, samples, pair, (weights or {}).get(label)) for label, samples in sets.items()}
+    chains = {label: density_chain(label, samples, pair, (weights or {}).get(label)) for label, samples in sets.items()}
     with drawing():
         figure = new_figure(5.4, 7.2)
         axes = figure.subplots()
-        spans = [_limits([chain.get1DDensity(name) for chain in chains.values()], include=1.0) for name in pair]
+        spans = [shown_limits([chain.get1DDensity(name) for chain in chains.values()], include=1.0) for name in pair]
         for number, chain in enumerate(chains.values()):
-            _contours(axes, chain, SMOOTHING, LENSING, SETS[number % len(SETS)][0])
+            draw_contours(axes, chain, SMOOTHING, LENSING, SETS[number % len(SETS)][0])
         axes.set_xlim(*spans[0])
         axes.set_ylim(*spans[1])
         _mark_unity(axes, SMOOTHING, LENSING)
@@ -147,7 +133,7 @@ def amplitudes_figure(
         axes.set_ylabel(f"{LABELS[LENSING]}   (reconstruction)", fontsize=13)
         tick_marks(axes)
         axes.grid(visible=False)
-        handles = _handles(list(chains), line=True, unity=True)
+        handles = set_handles(list(chains), line=True, unity=True)
         columns = 2 if len(handles) == 4 else min(len(handles), 3)
         figure.legend(handles=handles, title=title or None, loc="outside upper center", ncols=columns)
     return figure
@@ -286,40 +272,6 @@ def _measured(value: Mapping[str, float]) -> str:
     return f"{value['mean']:+7.3f} ± {value['sigma']:.3f}"
 
 
-def _chain(label: str, samples: Samples, names: Sequence[str], weights: ArrayLike | None) -> Any:
-    from getdist import MCSamples, chains
-
-    arrays = checked(label, {name: samples[name] for name in names if name in samples}, names)
-    table = np.column_stack([arrays[name] for name in names])
-    weight = None if weights is None else np.asarray(weights, dtype=np.float64)
-    if weight is not None and weight.shape != (len(table),):
-        raise ValueError(f"{len(table)} samples of {label}, but weights of shape {weight.shape}")
-    talkative = chains.print_load_details
-    chains.print_load_details = False
-    try:
-        return MCSamples(samples=table, weights=weight, names=list(names), settings={"ignore_rows": 0})
-    finally:
-        chains.print_load_details = talkative
-
-
-def _limits(densities: Sequence[Any], include: float | None = None) -> tuple[float, float]:
-    """Where any of the distributions is above a thousandth of its peak, and a value besides."""
-    inside = [density.x[1e-3 * density.P.max() < density.P] for density in densities]
-    low, high = min(float(x.min()) for x in inside), max(float(x.max()) for x in inside)
-    if include is not None:
-        low, high = min(low, include - 0.05 * (high - low)), max(high, include + 0.05 * (high - low))
-    return low, high
-
-
-def _contours(axes: "Axes", chain: Any, x: str, y: str, colour: str) -> None:
-    density = chain.get2DDensityGridData(x, y, num_plot_contours=2)
-    inner, outer = sorted(density.contours, reverse=True)
-    top = float(density.P.max()) * 1.01
-    axes.contourf(density.x, density.y, density.P, [outer, inner], colors=[colour], alpha=0.3)
-    axes.contourf(density.x, density.y, density.P, [inner, top], colors=[colour], alpha=0.7)
-    axes.contour(density.x, density.y, density.P, [outer, inner], colors=[colour], linewidths=1.0)
-
-
 def _mark_unity(axes: "Axes", x: str, y: str) -> None:
     """Faint lines where an amplitude is 1, and the line of equal amplitudes where both meet."""
     if x in (SMOOTHING, LENSING):
@@ -343,20 +295,3 @@ def _corner_ticks(axes: "Axes", x: str, y: str, *, bottom: bool, left: bool, sma
         axes.set_xlabel(LABELS.get(x, x))
     if left:
         axes.set_ylabel(LABELS.get(y, y))
-
-
-def _handles(labels: Sequence[str], *, line: bool, unity: bool = False) -> list[Any]:
-    from matplotlib.lines import Line2D
-    from matplotlib.patches import Patch
-
-    colours = [SETS[number % len(SETS)][0] for number in range(len(labels))]
-    handles: list[Any] = [
-        Patch(color=colour, alpha=0.7, label=name) for colour, name in zip(colours, labels, strict=True)
-    ]
-    if line:
-        both = f"{LABELS[SMOOTHING]} = {LABELS[LENSING]}"
-        handles.append(Line2D([], [], color="black", linewidth=1.3, linestyle="--", label=both))
-    if unity:
-        star: Any = {"marker": "*", "markersize": 11, "color": "black", "linestyle": "none"}
-        handles.append(Line2D([], [], label="both 1", **star))
-    return handles
