@@ -174,29 +174,27 @@ class Region:
         model, first = self.model(cosmology), self.data(0)
         means = np.stack([self.data(len(AMPLITUDES) * sim).mean for sim in range(count + FURTHER)])
         away = means - model.value(model.start)
-        jacobian = model.jacobian(model.start)[:, :8] if cosmology == "free" else model.jacobian(model.start)[:, 6:8]
-        weighted = np.linalg.solve(first.covariance, jacobian)
-        fisher = jacobian.T @ weighted
-        if cosmology == "free":
-            fisher[5, 5] += self.recipe.split.tau_sigma**-2
-        reading = np.linalg.solve(fisher, weighted.T)[-1]
+        _, reading = self.reading(model, cosmology)
         out = {}
         for key in dict.fromkeys(first.block.tolist()):
             rows = first.block == key
-            each = away[:, rows] @ reading[rows]
+            each = away[:, rows] @ reading[-1, rows]
             out[key] = float(each.mean()), float(each.std(ddof=1) / np.sqrt(len(each)))
         return out
 
-    def laplace(self, model: BandPowerModel, cosmology: str) -> tuple[np.ndarray, np.ndarray]:
-        """(Jᵀ C⁻¹ J + priors)⁻¹ of both amplitudes at the fiducial, and the part that all skies have in common."""
-        data = self.data(0)
+    def reading(self, model: BandPowerModel, cosmology: str) -> tuple[np.ndarray, np.ndarray]:
+        """(Jᵀ C⁻¹ J + priors)⁻¹ at the fiducial, and how the fit reads band powers to first order."""
         jacobian = model.jacobian(model.start)[:, :8] if cosmology == "free" else model.jacobian(model.start)[:, 6:8]
-        fisher = jacobian.T @ np.linalg.solve(data.covariance, jacobian)
+        weighted = np.linalg.solve(self.data(0).covariance, jacobian)
+        fisher = jacobian.T @ weighted
         if cosmology == "free":
             fisher[5, 5] += self.recipe.split.tau_sigma**-2
         covariance = np.linalg.inv(fisher)
-        # How the fit reads band powers, and what the errors of N0 and response that all skies share do there.
-        reading = covariance @ np.linalg.solve(data.covariance, jacobian).T
+        return covariance, covariance @ weighted.T
+
+    def laplace(self, model: BandPowerModel, cosmology: str) -> tuple[np.ndarray, np.ndarray]:
+        """(Jᵀ C⁻¹ J + priors)⁻¹ of both amplitudes at the fiducial, and the part that all skies have in common."""
+        covariance, reading = self.reading(model, cosmology)
         whole = self.bands.data(self.name, np.zeros(len(self.bands.template)))
         shared = fitted_range(replace(whole, covariance=self.bands.common), self.recipe)
         shared = shared.selected((shared.block == "PP") | (shared.high <= QUADRATURE * self.recipe.sky.nside // 4))
