@@ -1,6 +1,5 @@
 """Commands of cosmology: fits, forecasts, and the page of claims."""
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,7 +22,6 @@ def fit(
     from lensrec.recipe_fit import FitRecipe
     from lensrec.run_lock import locked
 
-    _one_thread_for_small_matrices()
     checked = FitRecipe.load(recipe, [*(set_ or []), *(["exact=true"] if exact else [])])
     with locked(out), machine(threads):
         from lensrec.stages.fit_run import fit_run
@@ -61,7 +59,6 @@ def run_fits(pipeline: str, out: Path, set_: list[str] | None, threads: int) -> 
     from lensrec.recipe_anomaly import AnomalyRecipe
     from lensrec.run_lock import locked
 
-    _one_thread_for_small_matrices()
     plan = AnomalyRecipe.load(pipeline, set_ or [])
     with locked(out), machine(threads) as progress:
         from lensrec.stages.anomaly import anomaly_run
@@ -70,11 +67,6 @@ def run_fits(pipeline: str, out: Path, set_: list[str] | None, threads: int) -> 
     for claim in claims:
         typer.echo(f"{claim.id:4} {claim.verdict:24} {claim.claim}")
     typer.echo(f"{out / 'anomaly.md'}: the page; claims.json, pictures and fits beside it")
-
-
-def _one_thread_for_small_matrices() -> None:
-    """Before numpy is there: a step of a chain multiplies small matrices, which two threads do in twice the time."""
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def fit_lines(summary: "Mapping[str, Any]") -> list[str]:
