@@ -5,13 +5,15 @@ BIN    := $(VENV)/bin
 export PYTHONDONTWRITEBYTECODE ?= 1
 export MPLBACKEND ?= Agg
 
-.PHONY: demo test lint validate bench bench-gpu clean help
+.PHONY: demo test lint validate bench bench-gpu docs mutate clean help
 
 help:
 	@echo "make demo      simulate a lensed sky, reconstruct phi, draw the pictures (results in runs/demo)"
 	@echo "make test      linter, type checker, import contract and the fast tests"
 	@echo "make validate  the long statistical suite; resumable; writes docs/validation.md, biases.md, split.md, fit.md, anomaly.md, real-sky.md"
 	@echo "make bench     timings as ratios to peers; writes docs/benchmarks.md and benchmarks-biases.md"
+	@echo "make docs      the documentation as a site in build/docs, every link checked"
+	@echo "make mutate    break the numerics on purpose, and see whether a test fails; writes docs/mutations.md"
 	@echo "make bench-gpu timings of the remap on a CUDA device, stage by stage; see docs/gpu.md"
 
 $(BIN)/python:
@@ -25,6 +27,10 @@ $(VENV)/.base: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.test: pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	@touch $@ $(VENV)/.base
+
+$(VENV)/.docs: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
 	@touch $@ $(VENV)/.base
 
 demo: $(VENV)/.base
@@ -46,6 +52,12 @@ validate: $(VENV)/.test
 bench: $(VENV)/.test
 	$(BIN)/python -m tests.benchmarks
 	$(BIN)/python -m tests.benchmarks.biases
+
+docs: $(VENV)/.docs
+	$(BIN)/mkdocs build --strict
+
+mutate: $(VENV)/.test
+	$(BIN)/python -m tests.mutate
 
 bench-gpu: $(VENV)/.test
 	$(BIN)/python -m tests.benchmarks.gpu
