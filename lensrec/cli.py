@@ -4,13 +4,15 @@ Everything heavy is imported by the command that needs it, so that `lensrec --he
 """
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from lensrec.cli_fit import fit, forecast, run_fits
+from lensrec.cli_inspect import inspect
+from lensrec.cli_machine import info, selftest
 from lensrec.cli_split import bandpowers, data_app, make_bandpowers, make_split, split
 from lensrec.terminal import Out, Set, Threads, Where, command_line, machine, on_amended_run, on_run, overrides_of
 
@@ -29,6 +31,9 @@ app.command()(bandpowers)
 app.command()(split)
 app.command()(fit)
 app.command()(forecast)
+app.command()(inspect)
+app.command()(info)
+app.command()(selftest)
 app.add_typer(data_app, name="data")
 
 
@@ -163,88 +168,6 @@ def run(
     typer.echo(f"{out}: {', '.join(plan.stages)} done")
 
 
-@app.command()
-def inspect(
-    file: Annotated[Path, typer.Argument(help="A FITS map, a recipe, or a run directory.")],
-    unit: Annotated[str | None, typer.Option(help="K, mK or uK, where the file does not say or is wrong.")] = None,
-    ordering: Annotated[str | None, typer.Option(help="RING or NESTED, likewise.")] = None,
-    polconv: Annotated[str | None, typer.Option(help="COSMO or IAU, likewise.")] = None,
-) -> None:
-    """Say what a map holds, and what is doubtful in it; or what a recipe or a run amounts to."""
-    if file.is_dir():
-        from lensrec.rundir import open_run
-
-        typer.echo(open_run(file).recipe.dump(), nl=False)
-        products = sorted(p for p in file.rglob("*") if p.is_file() and not p.name.startswith("."))
-        typer.echo("\n".join(str(p.relative_to(file)) for p in products))
-    elif file.suffix in (".yaml", ".yml") or not (file.suffix or file.exists()):
-        typer.echo(_recipe_of(file), nl=False)
-    else:
-        from lensrec.sky.io import inspect_map
-
-        for line in _lines(inspect_map(file, unit=unit, ordering=ordering, polconv=polconv)):
-            typer.echo(line)
-
-
-@app.command()
-def info() -> None:
-    """Say which versions and how many threads there are, and which recipes come with lensrec."""
-    import platform
-
-    from lensrec.arrays import backend, thread_count
-    from lensrec.recipe_files import shipped_recipes
-    from lensrec.rundir import package_versions
-
-    for name, version in package_versions().items():
-        typer.echo(f"{name:10} {version}")
-    typer.echo(f"{'python':10} {platform.python_version()} on {platform.platform()}")
-    typer.echo(f"{'threads':10} {thread_count()}")
-    typer.echo(f"{'backend':10} {backend().about}")
-    typer.echo(f"{'recipes':10} {', '.join(shipped_recipes('sims'))}")
-    typer.echo(f"{'pipelines':10} {', '.join(shipped_recipes('pipelines'))}")
-
-
-@app.command()
-def selftest(
-    backend: Annotated[str, typer.Option(metavar="NAME", help="auto, numpy or cupy: a GPU is tested, too.")] = "auto",
-    threads: Threads = 0,
-) -> None:
-    """Prove on this machine, in some seconds, what lensrec promises: each error beside its bound."""
-    from lensrec.arrays import backend as make_backend
-
-    with machine(threads):
-        chosen = make_backend(backend)
-        from lensrec.stages.selftest import CHECKS, Outcome, device_checks, run_checks
-
-        def line(outcome: Outcome) -> None:
-            verdict = "ok" if outcome.passed else "FAILED"
-            found = f"{outcome.achieved:8.1e} {outcome.check.promised:8.0e}"
-            typer.echo(f"{outcome.check.name:55} {found}  {verdict} {outcome.trouble}".rstrip())
-
-        typer.echo(f"on {chosen.about}\n\n{'':55} achieved promised")
-        checks = (*CHECKS, *(device_checks(chosen) if chosen.on_device else ()))
-        outcomes = run_checks(checks, report=line)
-    failed = [outcome.check.name for outcome in outcomes if not outcome.passed]
-    typer.echo(f"\n{len(outcomes) - len(failed)} of {len(outcomes)} in {sum(o.seconds for o in outcomes):.0f} s")
-    if failed:
-        raise ValueError(f"not as promised on this machine: {'; '.join(failed)}")
-
-
-def _recipe_of(file: Path) -> str:
-    """A recipe of a sky, a fit, a forecast or a pipeline of fits, with all that it leaves unsaid."""
-    from lensrec.recipe import Recipe
-    from lensrec.recipe_anomaly import AnomalyRecipe
-    from lensrec.recipe_files import read_recipe
-    from lensrec.recipe_fit import FitRecipe
-    from lensrec.recipe_forecast import ForecastPlan
-
-    keys = read_recipe(file).keys() if file.is_file() else ()
-    for key, kind in (("fits", AnomalyRecipe), ("data", FitRecipe), ("experiments", ForecastPlan)):
-        if key in keys:
-            return kind.load(file).dump()
-    return Recipe.load(file).dump()
-
-
 def _simulate(run: "RunDir", progress: "Progress") -> None:
     from lensrec.stages.simulate import simulate_run
 
@@ -311,17 +234,6 @@ def _said(settings: dict[str, Any]) -> dict[str, Any]:
     """The settings without what was left unsaid."""
     kept = {key: _said(v) if isinstance(v, dict) else v for key, v in settings.items() if v is not None}
     return {key: v for key, v in kept.items() if v != {}}
-
-
-def _lines(facts: dict[str, Any], indent: str = "") -> Iterator[str]:
-    for key, value in facts.items():
-        if isinstance(value, dict):
-            yield f"{indent}{key}:"
-            yield from _lines(value, indent + "  ")
-        elif isinstance(value, list | tuple):
-            yield f"{indent}{key}: {', '.join(str(v) for v in value) or 'none'}"
-        else:
-            yield f"{indent}{key}: {value:.6g}" if isinstance(value, float) else f"{indent}{key}: {value}"
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""The command that tells a whole run on one page."""
