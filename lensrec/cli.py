@@ -13,11 +13,25 @@ import typer
 from lensrec.cli_fit import fit, forecast, run_fits
 from lensrec.cli_inspect import inspect
 from lensrec.cli_machine import info, selftest
+from lensrec.cli_report import report
 from lensrec.cli_split import bandpowers, data_app, make_bandpowers, make_split, split
-from lensrec.terminal import Out, Set, Threads, Where, command_line, machine, on_amended_run, on_run, overrides_of
+from lensrec.terminal import (
+    EngineName,
+    Means,
+    Out,
+    Set,
+    Team,
+    Threads,
+    Where,
+    WorkerCount,
+    command_line,
+    machine,
+    on_amended_run,
+    on_run,
+    overrides_of,
+)
 
 if TYPE_CHECKING:
-    from lensrec.engine import Progress
     from lensrec.rundir import RunDir
 
 app = typer.Typer(
@@ -31,6 +45,7 @@ app.command()(bandpowers)
 app.command()(split)
 app.command()(fit)
 app.command()(forecast)
+app.command()(report)
 app.command()(inspect)
 app.command()(info)
 app.command()(selftest)
@@ -77,14 +92,16 @@ def simulate(
     out: Out,
     set_: Set = None,
     backend: Where = None,
+    engine: EngineName = None,
+    workers: WorkerCount = 0,
     threads: Threads = 0,
 ) -> None:
     """Draw skies, lens them, and observe them with beam, noise and mask."""
     from lensrec.recipe import Recipe
 
     checked = Recipe.load(recipe, overrides_of(set_, backend))
-    with on_run(out, checked, threads) as (run, progress):
-        _simulate(run, progress)
+    with on_run(out, checked, threads, Team(engine, workers)) as (run, means):
+        _simulate(run, means)
     typer.echo(f"{out}: {checked.sky.n_sims} simulated")
 
 
@@ -109,6 +126,8 @@ def reconstruct(
     out: Annotated[Path | None, typer.Option("--out", metavar="RUN", help="Run directory for a map.")] = None,
     set_: Set = None,
     backend: Where = None,
+    engine: EngineName = None,
+    workers: WorkerCount = 0,
     threads: Threads = 0,
 ) -> None:
     """Reconstruct the lensing potential from a run's skies, or from a map that lensrec did not make."""
@@ -121,7 +140,7 @@ def reconstruct(
         named |= {"polconv": polconv, "mean-field-sims": mean_field_sims, "out": out}
         if extra := [f"--{key}" for key, value in named.items() if value is not None]:
             raise typer.BadParameter(f"{', '.join(extra)}: only with --map; a run has its recipe, see --set")
-        _reconstruct_run(run, overrides, threads)
+        _reconstruct_run(run, overrides, threads, Team(engine, workers))
         typer.echo(f"{run}: reconstructed, pictures in {run / 'pictures'}")
         return
     assert map_ is not None
@@ -137,7 +156,7 @@ def reconstruct(
         "reconstruction": {**multipoles, "estimators": estimators, "mean_field_sims": mean_field_sims},
     }
     reading = {"unit": unit, "ordering": ordering, "polconv": polconv}
-    _reconstruct_map(map_, _said(settings), overrides, out, reading, threads)
+    _reconstruct_map(map_, _said(settings), overrides, out, reading, threads, Team(engine, workers))
     typer.echo(f"{out}: reconstructed, pictures in {out / 'pictures'}")
     _say_amplitude(out / "recon" / "data" / "amplitude.json")
 
@@ -148,6 +167,8 @@ def run(
     out: Out,
     set_: Set = None,
     backend: Where = None,
+    engine: EngineName = None,
+    workers: WorkerCount = 0,
     threads: Threads = 0,
 ) -> None:
     """Go through all stages of a pipeline, in order; or through its fits, to a page of claims."""
@@ -159,28 +180,28 @@ def run(
         return
     plan = PipelineRecipe.load(pipeline)
     recipe = plan.sky_recipe(overrides_of(set_, backend))
-    steps: dict[str, Callable[[RunDir, Progress], None]]
+    steps: dict[str, Callable[[RunDir, Means], None]]
     steps = {"simulate": _simulate, "reconstruct": _reconstruct, "view": _view}
     steps |= {"bandpowers": make_bandpowers, "split": make_split}
-    with on_run(out, recipe, threads) as (folder, progress):
+    with on_run(out, recipe, threads, Team(engine, workers)) as (folder, means):
         for stage in plan.stages:
-            steps[stage](folder, progress)
+            steps[stage](folder, means)
     typer.echo(f"{out}: {', '.join(plan.stages)} done")
 
 
-def _simulate(run: "RunDir", progress: "Progress") -> None:
+def _simulate(run: "RunDir", means: Means) -> None:
     from lensrec.stages.simulate import simulate_run
 
-    simulate_run(run, progress=progress)
+    simulate_run(run, **means._asdict())
 
 
-def _reconstruct(run: "RunDir", progress: "Progress") -> None:
+def _reconstruct(run: "RunDir", means: Means) -> None:
     from lensrec.stages.reconstruct_run import reconstruct_run
 
-    reconstruct_run(run, progress=progress)
+    reconstruct_run(run, **means._asdict())
 
 
-def _view(run: "RunDir", progress: "Progress") -> None:
+def _view(run: "RunDir", means: Means) -> None:
     from lensrec.stages.view import view_run
 
     view_run(run)
@@ -203,10 +224,10 @@ def _say_amplitude(file: Path) -> None:
     )
 
 
-def _reconstruct_run(path: Path, overrides: list[str], threads: int) -> None:
-    with on_amended_run(path, overrides, threads) as (run, progress):
-        _reconstruct(run, progress)
-        _view(run, progress)
+def _reconstruct_run(path: Path, overrides: list[str], threads: int, team: Team) -> None:
+    with on_amended_run(path, overrides, threads, team) as (run, means):
+        _reconstruct(run, means)
+        _view(run, means)
 
 
 def _reconstruct_map(
@@ -216,6 +237,7 @@ def _reconstruct_map(
     out: Path,
     reading: dict[str, Any],
     threads: int,
+    team: Team,
 ) -> None:
     from lensrec.recipe_files import override
     from lensrec.run_lock import locked
@@ -223,11 +245,11 @@ def _reconstruct_map(
     settings = override(settings, overrides)
     if not file.is_file():
         raise FileNotFoundError(f"{file}: " + ("is a folder, not a map" if file.is_dir() else "there is no such file"))
-    with locked(out), machine(threads) as progress:
+    with machine(threads, team) as means, locked(out):
         from lensrec.stages.reconstruct_run import reconstruct_map
 
-        run = reconstruct_map(file, settings, out=out, **reading, command=command_line(), progress=progress)
-        _view(run, progress)
+        run = reconstruct_map(file, settings, out=out, **reading, command=command_line(), **means._asdict())
+        _view(run, means)
 
 
 def _said(settings: dict[str, Any]) -> dict[str, Any]:

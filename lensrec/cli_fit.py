@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lensrec.terminal import Out, Set, Threads, command_line, machine
+from lensrec.terminal import EngineName, Out, Set, Team, Threads, WorkerCount, command_line, machine
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,6 +35,8 @@ def forecast(
     recipe: Annotated[str, typer.Argument(help="A YAML file of a forecast, or a name such as forecast.")],
     out: Out,
     set_: Set = None,
+    engine: EngineName = None,
+    workers: WorkerCount = 0,
     threads: Threads = 0,
 ) -> None:
     """Forecast what surveys to come will know of Σmν, τ, dark energy and both lensing amplitudes."""
@@ -42,10 +44,10 @@ def forecast(
     from lensrec.run_lock import locked
 
     plan = ForecastPlan.load(recipe, set_ or [])
-    with locked(out), machine(threads) as progress:
+    with machine(threads, Team(engine, workers)) as means, locked(out):
         from lensrec.stages.forecast_run import forecast_run
 
-        found = forecast_run(plan, out, progress=progress)
+        found = forecast_run(plan, out, **means._asdict())
     for case in found["cases"]:
         shown = {name: sigma for name, sigma in case["sigma"].items() if name not in ("ombh2", "omch2", "thetastar")}
         errors = ", ".join(f"σ({name}) = {sigma:.3g}" for name, sigma in shown.items())
@@ -60,10 +62,10 @@ def run_fits(pipeline: str, out: Path, set_: list[str] | None, threads: int) -> 
     from lensrec.run_lock import locked
 
     plan = AnomalyRecipe.load(pipeline, set_ or [])
-    with locked(out), machine(threads) as progress:
+    with locked(out), machine(threads) as means:
         from lensrec.stages.anomaly import anomaly_run
 
-        claims = anomaly_run(plan, out, command=tuple(command_line()), progress=progress)
+        claims = anomaly_run(plan, out, command=tuple(command_line()), progress=means.progress)
     for claim in claims:
         typer.echo(f"{claim.id:4} {claim.verdict:24} {claim.claim}")
     typer.echo(f"{out / 'anomaly.md'}: the page; claims.json, pictures and fits beside it")

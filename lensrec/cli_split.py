@@ -6,10 +6,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lensrec.terminal import Set, Threads, command_line, machine, on_amended_run
+from lensrec.terminal import (
+    EngineName,
+    Means,
+    Set,
+    Team,
+    Threads,
+    WorkerCount,
+    command_line,
+    machine,
+    on_amended_run,
+)
 
 if TYPE_CHECKING:
-    from lensrec.engine import Progress
     from lensrec.rundir import RunDir
 
 data_app = typer.Typer(
@@ -24,17 +33,16 @@ def bandpowers(
         typer.Option(metavar="A.fits,B.fits", help="Splits of a map from outside, for cross-spectra of these."),
     ] = None,
     set_: Set = None,
+    engine: EngineName = None,
+    workers: WorkerCount = 0,
     threads: Threads = 0,
 ) -> None:
     """Measure TT, TE, EE and C_L^φφ with their joint covariance, and write them as SACC."""
-    from lensrec.rundir import record_command
-
     files = None if splits is None else [name.strip() for name in splits.split(",") if name.strip()]
     if files is not None and any(one.startswith("bandpowers.splits=") for one in set_ or []):
         raise typer.BadParameter("--set bandpowers.splits: follows from --splits; leave it out")
-    with on_amended_run(run, set_ or [], threads) as (folder, progress):
-        record_command(folder, command_line())
-        make_bandpowers(folder, progress, files)
+    with on_amended_run(run, set_ or [], threads, Team(engine, workers)) as (folder, means):
+        make_bandpowers(folder, means, files)
     typer.echo(f"{run / 'bandpowers.sacc.fits'}: pictures in {run / 'pictures'}")
 
 
@@ -47,6 +55,8 @@ def split(
     tau: Annotated[float | None, typer.Option(min=0.0, help="Centre of the prior on τ for these; 0.0544.")] = None,
     tau_sigma: Annotated[float | None, typer.Option(min=1e-6, help="Its standard deviation; 0.0073.")] = None,
     set_: Set = None,
+    engine: EngineName = None,
+    workers: WorkerCount = 0,
     threads: Threads = 0,
 ) -> None:
     """Fit both lensing amplitudes, A_L^TTTEEE and A_L^φφ, and how far they are apart."""
@@ -59,11 +69,8 @@ def split(
             raise typer.BadParameter(
                 f"--set {other[0]}: split takes split.KEY alone; give others to lensrec bandpowers"
             )
-        from lensrec.rundir import record_command
-
-        with on_amended_run(run, set_ or [], threads) as (folder, progress):
-            record_command(folder, command_line())
-            make_split(folder, progress)
+        with on_amended_run(run, set_ or [], threads, Team(engine, workers)) as (folder, means):
+            make_split(folder, means)
         _say(run)
         return
     if out is None:
@@ -74,14 +81,14 @@ def split(
 
     assert data is not None
     names = [name.strip() for name in data.split(",") if name.strip()]
-    with locked(out), machine(threads) as progress:
+    with machine(threads, Team(engine, workers)) as means, locked(out):
         from lensrec.fit.split import PLANCK_PRIORS
         from lensrec.stages.split_published import split_published
 
         mean, sigma = PLANCK_PRIORS["tau"]
         prior = (mean if tau is None else tau, sigma if tau_sigma is None else tau_sigma)
         priors = {**PLANCK_PRIORS, "tau": prior}
-        split_published(names, out, priors=priors, command=command_line(), progress=progress, nthreads=threads)
+        split_published(names, out, priors=priors, command=command_line(), **means._asdict(), nthreads=threads)
     _say(out)
 
 
@@ -106,18 +113,18 @@ def data_list() -> None:
         typer.echo(f"{name:24} {where}")
 
 
-def make_bandpowers(run: "RunDir", progress: "Progress", splits: list[str] | None = None) -> None:
+def make_bandpowers(run: "RunDir", means: Means, splits: list[str] | None = None) -> None:
     """The stage of a pipeline."""
     from lensrec.stages.bandpowers_run import bandpowers_run
 
-    bandpowers_run(run, splits=splits, progress=progress)
+    bandpowers_run(run, splits=splits, **means._asdict())
 
 
-def make_split(run: "RunDir", progress: "Progress") -> None:
+def make_split(run: "RunDir", means: Means) -> None:
     """Likewise."""
     from lensrec.stages.split_run import split_run
 
-    split_run(run, progress=progress)
+    split_run(run, **means._asdict())
 
 
 def _say(folder: Path) -> None:

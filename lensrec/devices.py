@@ -21,6 +21,10 @@ class NoDevice(ValueError):
 
 def ask_driver() -> None:
     """Refuse where no CUDA driver answers, before anything is imported."""
+    _count_devices()
+
+
+def _count_devices() -> int:
     try:
         driver = ctypes.CDLL("nvcuda.dll" if os.name == "nt" else "libcuda.so.1")
     except OSError:
@@ -28,6 +32,18 @@ def ask_driver() -> None:
     count = ctypes.c_int(0)
     if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0 or count.value < 1:
         raise NoDevice("backend cupy: the CUDA driver finds no device; use the backend numpy")
+    return count.value
+
+
+def visible_devices() -> list[str]:
+    """Names of the CUDA devices that this process may use, as CUDA_VISIBLE_DEVICES has them; none without a driver."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is not None:
+        return [name.strip() for name in named.split(",") if name.strip() not in ("", "-1")]
+    try:
+        return [str(n) for n in range(_count_devices())]
+    except NoDevice:
+        return []
 
 
 def import_cufinufft() -> Any:

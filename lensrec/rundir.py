@@ -74,6 +74,10 @@ class RunDir:
         """A file of one reconstruction: of a simulation by its number, or of a map from outside, "data"."""
         return self.path / "recon" / (which if isinstance(which, str) else f"{which:04d}") / name
 
+    def __reduce__(self) -> "tuple[type[RunDir], tuple[Path, Recipe]]":
+        # in another process the current folder may be another
+        return RunDir, (self.path.absolute(), self.recipe)
+
     def has(self, *products: Path) -> bool:
         """Whether all these files are there and finished; a temporary file is never taken for one."""
         return all(p.is_file() and p.stat().st_size > 0 for p in products)

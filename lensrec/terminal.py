@@ -6,12 +6,12 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
 if TYPE_CHECKING:
-    from lensrec.engine import Progress
+    from lensrec.engine import Progress, Workers
     from lensrec.recipe import Recipe
     from lensrec.rundir import RunDir
 
@@ -23,7 +23,30 @@ Where = Annotated[
     str | None,
     typer.Option("--backend", metavar="NAME", help="auto, numpy or cupy: where to lens skies and estimate φ."),
 ]
-Threads = Annotated[int, typer.Option(min=0, help="Threads to use; 0 for all there are.")]
+Threads = Annotated[int, typer.Option(min=0, help="Threads to use, of each worker; 0 for all there are.")]
+EngineName = Annotated[
+    str | None,
+    typer.Option(
+        "--engine", metavar="NAME", help="process, pool, dask, slurm, mpi, or a Dask scheduler's address or *.json."
+    ),
+]
+WorkerCount = Annotated[
+    int, typer.Option("--workers", min=0, help="Workers of the engine; alone: of a pool of processes.")
+]
+
+
+class Means(NamedTuple):
+    """What a command works with: who executes tasks, and who is told of progress."""
+
+    executor: "Workers"
+    progress: "Progress"
+
+
+class Team(NamedTuple):
+    """Who is to execute tasks, as the command line says."""
+
+    engine: str | None = None
+    workers: int = 0
 
 
 def overrides_of(overrides: list[str] | None, backend: str | None) -> list[str]:
@@ -37,32 +60,45 @@ def overrides_of(overrides: list[str] | None, backend: str | None) -> list[str]:
 
 
 @contextmanager
-def on_run(out: Path, recipe: "Recipe", threads: int) -> "Iterator[tuple[RunDir, Progress]]":
+def on_run(out: Path, recipe: "Recipe", threads: int, team: Team = Team()) -> "Iterator[tuple[RunDir, Means]]":  # noqa: B008
+    """A run that is begun, or gone on with, and held."""
     from lensrec.run_lock import locked
     from lensrec.rundir import create_run
 
-    with locked(out), machine(threads) as progress:
-        yield create_run(out, recipe, command=command_line()), progress
+    with machine(threads, team) as means, locked(out):
+        yield create_run(out, recipe, command=command_line()), means
 
 
 @contextmanager
-def on_amended_run(path: Path, overrides: list[str], threads: int) -> "Iterator[tuple[RunDir, Progress]]":
+def on_amended_run(
+    path: Path,
+    overrides: list[str],
+    threads: int,
+    team: Team = Team(),  # noqa: B008
+) -> "Iterator[tuple[RunDir, Means]]":
     """A run that is there, held, with other keys where they may still change."""
     from lensrec.recipe import Recipe
     from lensrec.run_lock import locked
-    from lensrec.rundir import amend_run, open_run
+    from lensrec.rundir import amend_run, open_run, record_command
 
     open_run(path)
-    with locked(path), machine(threads) as progress:
-        yield amend_run(open_run(path), Recipe.load(path / "recipe.yaml", overrides)), progress
+    with machine(threads, team) as means, locked(path):
+        run = amend_run(open_run(path), Recipe.load(path / "recipe.yaml", overrides))
+        record_command(run, command_line())
+        yield run, means
 
 
 @contextmanager
-def machine(threads: int) -> "Iterator[Progress]":
-    """Threads as asked, logs on the terminal, and a progress bar; plain lines where there is no terminal."""
+def machine(threads: int, team: Team = Team()) -> "Iterator[Means]":  # noqa: B008
+    """Threads and workers as asked, logs on the terminal, and a progress bar; plain lines where there is no terminal.
+
+    Workers are there before a run is held: of an MPI job, one rank alone comes back from here.
+    """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bars
+
+    from lensrec.engine import open_engine
 
     if threads:
         os.environ["LENSREC_NUM_THREADS"] = os.environ["OMP_NUM_THREADS"] = str(threads)
@@ -83,7 +119,8 @@ def machine(threads: int) -> "Iterator[Progress]":
                 if not console.is_terminal and total:
                     typer.echo(f"{text}: {done}/{total}")
 
-            yield report
+            with open_engine(team.engine, workers=team.workers, threads=threads) as engine:
+                yield Means(engine, report)
     finally:
         logger.removeHandler(handler)
 

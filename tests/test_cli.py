@@ -87,7 +87,7 @@ def test_simulate_makes_the_run_and_calls_the_stage(
     assert name == "simulate_run"
     assert isinstance(run, RunDir)
     assert (run.path, run.recipe.sky.seed, run.recipe.sky.nside) == (out, 4, 64)
-    assert set(options) == {"progress"}
+    assert set(options) == {"executor", "progress"}
     assert open_run(out).recipe == run.recipe
     assert json.loads((out / "provenance.json").read_text())["command"][:2] == ["lensrec", "simulate"]
 
@@ -160,7 +160,7 @@ def test_reconstruct_takes_a_run(lensrec: Run, stages: list, recipe_file: Path, 
     assert name == "reconstruct_run"
     assert run.recipe.reconstruction.mean_field_sims == 4
     assert open_run(out).recipe == run.recipe
-    assert set(options) == {"progress"}
+    assert set(options) == {"executor", "progress"}
     assert [call[0] for call in stages[2:]] == ["view_run"]
 
 
@@ -187,7 +187,7 @@ def test_reconstruct_takes_a_map(lensrec: Run, stages: list, tmp_path: Path, mon
     assert [call[0] for call in stages[1:]] == ["view_run"]
     assert (options["out"], options["command"][:2]) == (Path("run"), ["lensrec", "reconstruct"])
     assert (options["unit"], options["ordering"], options["polconv"]) == ("mK", "NESTED", "IAU")
-    assert set(options) == {"out", "unit", "ordering", "polconv", "command", "progress"}
+    assert set(options) == {"out", "unit", "ordering", "polconv", "command", "executor", "progress"}
     recipe = Recipe.for_map(64, settings)
     assert recipe.name == "iqu"
     assert (recipe.instrument.fwhm, recipe.instrument.noise_t, recipe.instrument.pixel_window) == (1.4, 6.0, "healpix")

@@ -4,13 +4,14 @@ import hashlib
 import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lensrec.engine import Progress, run_tasks
+from lensrec.engine import Progress, Workers, run_tasks
 from lensrec.recipe import Recipe
 from lensrec.recipe_split import FEWEST, too_few
 from lensrec.rundir import RunDir, RunError, amend_run, read_table, record_bandpowers, recorded, write_table
@@ -33,6 +34,7 @@ def bandpowers_run(
     run: RunDir,
     *,
     splits: Sequence[str | Path] | None = None,
+    executor: Workers = None,
     progress: Progress | None = None,
     nthreads: int = 0,
 ) -> LinearData:
@@ -46,6 +48,8 @@ def bandpowers_run(
     splits : sequence of str or Path, optional
         For the run of a map from outside: at least two FITS maps of its splits, in the units and conventions of that
         map. They are remembered, and bandpowers.splits follows them. Those of simulated skies are drawn here.
+    executor : Engine or Executor, optional
+        Where the skies are measured; in this process by default.
 
     Raises
     ------
@@ -71,37 +75,14 @@ def bandpowers_run(
         files = {}
     facts = {"splits": run.recipe.bandpowers.splits, "noise": noise_removal(run.recipe.bandpowers.splits)}
     record_bandpowers(run, {**facts, "files": files})
-    shared = _shared(run, which[0], progress, nthreads)
+    shared = _shared(run, which[0], executor, progress, nthreads)
+    measuring = Measuring(run, shared, files, nthreads)
 
-    def file(one: int | str) -> Path:
-        return run.path / "spectra" / (f"{one}.ecsv" if isinstance(one, str) else f"{one:04d}.ecsv")
-
-    def source(one: int | str) -> str:
-        """Of what a sky's band powers are made: its table of φ̂, its splits, and how bands are cut."""
-        bands = json.dumps(run.recipe.bandpowers.model_dump(mode="json", exclude={"covariance"}), sort_keys=True)
-        made_of = run.recon(one, "bandpowers.ecsv").read_bytes() + (bands + "".join(files.values())).encode()
-        return hashlib.sha256(made_of).hexdigest()[:16]
-
-    def made(one: int | str) -> bool:
-        return run.has(file(one)) and read_table(file(one))["source"][0] == source(one)
-
-    def cmb(one: int | str) -> NDArray[np.float64]:
-        if shared.recipe.bandpowers.splits == 1:
-            return shared.cmb(_maps(run, one), nthreads=nthreads)
-        return shared.cmb_of_splits(_split_maps(run, one, shared, list(files), nthreads), nthreads=nthreads)
-
-    def make(one: int | str) -> None:
-        power = np.concatenate([cmb(one), shared.lensing(read_table(run.recon(one, "bandpowers.ecsv")))])
-        template = shared.template
-        columns = {"block": template.block, "low": template.low, "high": template.high, "power": power}
-        columns["source"] = np.repeat(source(one), len(power))
-        write_table(file(one), columns, {}, "band powers: D_l in uK2, and [L(L+1)]^2/2pi C_L^phiphi")
-
-    missing = [one for one in which if not made(one)]
+    missing = [one for one in which if not measuring.made(one)]
     if len(missing) < len(which):
         log.info("band powers of %d of %d skies are there already", len(which) - len(missing), len(which))
-    run_tasks(make, missing, progress=progress, description="band powers")
-    skies = np.stack([read_table(file(one))["power"] for one in which])
+    run_tasks(measure_into, missing, shared=measuring, executor=executor, progress=progress, description="band powers")
+    skies = np.stack([read_table(measuring.file(one))["power"] for one in which])
     data = shared.data(run.recipe.name, skies.mean(0), skies=len(skies))
     covariances = {"analytic": shared.template.covariance}
     if len(skies) >= FEWEST:
@@ -119,6 +100,57 @@ def bandpowers_run(
     return data
 
 
+@dataclass(frozen=True, eq=False)
+class Measuring:
+    """What the measurements of a run's skies have in common.
+
+    Attributes
+    ----------
+    run : RunDir
+    bands : SharedBands
+    files : dict of path to fingerprint
+        The maps of splits from outside; empty where there are none.
+    nthreads : int
+    """
+
+    run: RunDir
+    bands: SharedBands
+    files: dict[str, str]
+    nthreads: int
+
+    def file(self, one: int | str) -> Path:
+        """The table of a sky's band powers."""
+        return self.run.path / "spectra" / (f"{one}.ecsv" if isinstance(one, str) else f"{one:04d}.ecsv")
+
+    def source(self, one: int | str) -> str:
+        """Of what a sky's band powers are made: its table of φ̂, its splits, and how bands are cut."""
+        bands = json.dumps(self.run.recipe.bandpowers.model_dump(mode="json", exclude={"covariance"}), sort_keys=True)
+        made_of = self.run.recon(one, "bandpowers.ecsv").read_bytes() + (bands + "".join(self.files.values())).encode()
+        return hashlib.sha256(made_of).hexdigest()[:16]
+
+    def made(self, one: int | str) -> bool:
+        """Whether the table is there, and of these."""
+        return self.run.has(self.file(one)) and read_table(self.file(one))["source"][0] == self.source(one)
+
+    def cmb(self, one: int | str) -> NDArray[np.float64]:
+        """Band powers of T, E and B of a sky."""
+        if self.bands.recipe.bandpowers.splits == 1:
+            return self.bands.cmb(_maps(self.run, one), nthreads=self.nthreads)
+        maps = _split_maps(self.run, one, self.bands, list(self.files), self.nthreads)
+        return self.bands.cmb_of_splits(maps, nthreads=self.nthreads)
+
+
+def measure_into(measuring: Measuring, one: int | str) -> None:
+    """Measure one sky and leave its table in the run."""
+    bands = measuring.bands
+    table = read_table(measuring.run.recon(one, "bandpowers.ecsv"))
+    power = np.concatenate([measuring.cmb(one), bands.lensing(table)])
+    template = bands.template
+    columns = {"block": template.block, "low": template.low, "high": template.high, "power": power}
+    columns["source"] = np.repeat(measuring.source(one), len(power))
+    write_table(measuring.file(one), columns, {}, "band powers: D_l in uK2, and [L(L+1)]^2/2pi C_L^phiphi")
+
+
 def read_bandpowers(run: RunDir) -> LinearData:
     """RUN/bandpowers.sacc.fits.
 
@@ -133,13 +165,18 @@ def read_bandpowers(run: RunDir) -> LinearData:
     return read_sacc(path)
 
 
-def _shared(run: RunDir, first: int | str, progress: Progress | None, nthreads: int) -> SharedBands:
+def _shared(run: RunDir, first: int | str, executor: Workers, progress: Progress | None, nthreads: int) -> SharedBands:
     recipe = run.recipe
     mask = read_mask(run.path / "mask.fits", nside=recipe.sky.nside) if run.has(run.path / "mask.fits") else None
     if mask is None and not recipe.mask.full_sky:
         raise RunError(f"{run.path / 'mask.fits'} is not there, but the recipe has a mask; run lensrec simulate")
     prepared = prepare_run(
-        run, mask, temperature_only=not recipe.sky.polarisation, progress=progress, nthreads=nthreads
+        run,
+        mask,
+        temperature_only=not recipe.sky.polarisation,
+        executor=executor,
+        progress=progress,
+        nthreads=nthreads,
     )
     # The estimators that there are, of which the best one rules the bands; their alm are not read.
     estimates = {key: np.zeros((2, 0)) for key in prepared.setting.keys}

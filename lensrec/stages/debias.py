@@ -1,14 +1,15 @@
 """What is taken off the spectrum of an estimate: N0 of the very data, N1, and the response that simulations find."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lensrec.bias.rdn0 import combined_noise, monte_carlo, pair_spectra, realisation_dependent, semi_analytic
 from lensrec.bias.smoothing import smooth_ratio
-from lensrec.engine import Progress, run_tasks
+from lensrec.engine import Progress, Workers, run_tasks
 from lensrec.quadratic.joint import joint_normalisation
 from lensrec.quadratic.products import GMV
 from lensrec.quadratic.response import Normalisation, normalisation
@@ -142,6 +143,7 @@ class SimulatedPairs:
     lmax_phi: int
     progress: Progress | None = None
     nthreads: int = 0
+    executor: Workers = None
     _simulated: dict[str, list[NDArray]] = field(default_factory=dict)
 
     def rdn0(self, data: Legs) -> dict:
@@ -171,26 +173,25 @@ class SimulatedPairs:
         crossed: list[dict[str, list[NDArray]]] = [{key: [] for key in keys} for _ in data]
         simulated: dict[str, list[NDArray]] = {key: [] for key in keys}
         size = self.batch(len(data))
-
-        def one(start: int) -> None:
-            numbers = range(start, min(start + size, self.count))
-            sets = [*data, *(self.legs(n) for n in numbers)]
-            if first:
-                sets.append(self.legs(numbers[-1] + 1 if numbers[-1] + 1 < self.count else 0))
-            pairs, n = [], len(data)
-            for i in range(len(numbers)):
-                pairs += [(d, n + i) for d in range(n)] + ([(n + i, n + i + 1)] if first else [])
-            found = iter(estimate_pairs(sets, pairs, self.setting, self.lmax_phi, nthreads=self.nthreads))
-            for _ in numbers:
-                for which in [*crossed, *([simulated] if first else [])]:
-                    estimate = next(found)
-                    for key in keys:
-                        which[key].append(pair_spectra(estimate[key]))
-
-        run_tasks(one, range(0, self.count, size), progress=self.progress, description="RDN0")
+        batches = run_tasks(
+            pairs_of_batch,
+            [range(start, min(start + size, self.count)) for start in range(0, self.count, size)],
+            shared=(self.alone(), data, first),
+            executor=self.executor,
+            progress=self.progress,
+            description="RDN0",
+        )
+        for found in chain.from_iterable(batches):
+            for which, spectra in zip([*crossed, *([simulated] if first else [])], found, strict=True):
+                for key in keys:
+                    which[key].append(spectra[key])
         if first:
             self._simulated = simulated
         return crossed
+
+    def alone(self) -> "SimulatedPairs":
+        """The same without workers and progress of its own: what can be sent to a worker."""
+        return replace(self, executor=None, progress=None)
 
     def batch(self, maps: int = 1) -> int:
         """How many simulations are held at a time: as many as there is room for, their legs and sums of their pairs."""
@@ -200,3 +201,23 @@ class SimulatedPairs:
         # a real a_ℓm of each component takes 8 lmax² bytes
         room = BATCH_BYTES / (8.0 * (lmax + 2) ** 2) - legs * (maps + 1)
         return int(np.clip(room / (legs + pairs), 1, 8))
+
+
+def pairs_of_batch(
+    shared: tuple[SimulatedPairs, list[Legs], bool], numbers: range
+) -> list[list[dict[str, NDArray[np.float64]]]]:
+    """Spectra of the estimates that pair simulations with data and, if asked, each with the next, last with first.
+
+    For every simulation there is one entry of each map, then of that pair.
+    """
+    made, data, first = shared
+    sets = [*data, *(made.legs(n) for n in numbers)]
+    if first:
+        sets.append(made.legs(numbers[-1] + 1 if numbers[-1] + 1 < made.count else 0))
+    pairs, n = [], len(data)
+    for i in range(len(numbers)):
+        pairs += [(d, n + i) for d in range(n)] + ([(n + i, n + i + 1)] if first else [])
+    estimates = estimate_pairs(sets, pairs, made.setting, made.lmax_phi, nthreads=made.nthreads)
+    spectra = [{key: pair_spectra(one[key]) for key in made.setting.keys} for one in estimates]
+    each = n + first
+    return [spectra[i : i + each] for i in range(0, len(spectra), each)]

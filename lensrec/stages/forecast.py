@@ -11,7 +11,7 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-from lensrec.engine import Progress, run_tasks
+from lensrec.engine import Progress, Workers, run_tasks
 from lensrec.fit.data_files import cache_folder
 from lensrec.fit.forecast import (
     BLIND,
@@ -160,7 +160,9 @@ class ForecastResult:
         }
 
 
-def forecasts(settings: ForecastSettings, *, progress: Progress | None = None, nthreads: int = 0) -> ForecastResult:
+def forecasts(
+    settings: ForecastSettings, *, executor: Workers = None, progress: Progress | None = None, nthreads: int = 0
+) -> ForecastResult:
     """All cases of the settings.
 
     Notes
@@ -173,7 +175,7 @@ def forecasts(settings: ForecastSettings, *, progress: Progress | None = None, n
     ValueError
         For settings that the data can't answer.
     """
-    theory = _theory(settings, progress)
+    theory = _theory(settings, executor, progress)
     lensed: dict[int, LensedTheory] = {}
 
     def lensed_sky() -> LensedTheory:
@@ -308,18 +310,21 @@ def _between(ell: NDArray, cl: NDArray) -> NDArray[np.float64]:
     return out
 
 
-def _theory(settings: ForecastSettings, progress: Progress | None) -> Responses:
+def _theory(settings: ForecastSettings, executor: Workers, progress: Progress | None) -> Responses:
     def mapping(
         function: Callable[[TheoryPoint], NDArray], points: Iterable[TheoryPoint]
     ) -> Iterable[NDArray[np.float64]]:
         tasks = list(points)
-
-        def one(point: TheoryPoint) -> None:
-            _kept(point, partial(function, point))
-
-        missing = [point for point in tasks if not _file(point).is_file()]
+        missing = [(_file(point), point) for point in tasks if not _file(point).is_file()]
         if missing:
-            run_tasks(one, missing, progress=progress, description="cosmologies")
+            run_tasks(
+                cosmology_into,
+                missing,
+                shared=function,
+                executor=executor,
+                progress=progress,
+                description="cosmologies",
+            )
         return [_kept(point, partial(function, point)) for point in tasks]
 
     return responses(
@@ -328,6 +333,12 @@ def _theory(settings: ForecastSettings, progress: Progress | None) -> Responses:
         neutrinos=settings.neutrinos,
         mapping=mapping,
     )
+
+
+def cosmology_into(function: Callable[[TheoryPoint], NDArray], task: tuple[Path, TheoryPoint]) -> None:
+    """Compute one cosmology and keep it in its file."""
+    path, point = task
+    write_matrices(path, {"VALUE": function(point)})
 
 
 def _file(key: object) -> Path:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from lensrec.engine import Progress
+from lensrec.engine import Progress, Workers
 from lensrec.recipe_forecast import ForecastPlan
 from lensrec.rundir import write_json, write_table
 from lensrec.stages.forecast import ELLIPSES, MODELS, ForecastSettings, forecasts
@@ -32,7 +32,9 @@ def settings_of(plan: ForecastPlan) -> ForecastSettings:
     )
 
 
-def forecast_run(plan: ForecastPlan, out: Path, *, progress: Progress | None = None) -> dict[str, Any]:
+def forecast_run(
+    plan: ForecastPlan, out: Path, *, executor: Workers = None, progress: Progress | None = None
+) -> dict[str, Any]:
     """Forecast what a plan asks for, and leave forecast.json, forecast.ecsv and pictures; one that is there is read.
 
     Returns
@@ -48,7 +50,7 @@ def forecast_run(plan: ForecastPlan, out: Path, *, progress: Progress | None = N
         if there.get("plan") == asked:
             log.info("%s is there", file)
             return there
-    result = forecasts(settings_of(plan), progress=progress)
+    result = forecasts(settings_of(plan), executor=executor, progress=progress)
     cases = [
         {
             "experiment": case.experiment,

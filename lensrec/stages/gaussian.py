@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from lensrec.arrays import complex_dtype
 from lensrec.bias.mean_field import MeanField, mean_field
-from lensrec.engine import Progress, run_tasks
+from lensrec.engine import Progress, Workers, run_tasks
 from lensrec.quadratic.estimators import quadratic_estimates
 from lensrec.recipe import Recipe
 from lensrec.rundir import RunDir, read_table, write_table
@@ -137,35 +138,55 @@ def in_memory(skies: GaussianSkies) -> GaussianResults:
     return GaussianResults(fields, spectra, legs.__getitem__, len(legs))
 
 
-def on_disk(run: RunDir, progress: Progress | None, skies: GaussianSkies) -> GaussianResults:
+def on_disk(
+    run: RunDir, skies: GaussianSkies, *, executor: Workers = None, progress: Progress | None = None
+) -> GaussianResults:
     """The same through files of the run, so that a killed one goes on and memory holds one sky at a time."""
     keys, rec = skies.setting.keys, run.recipe.reconstruction
     count = rec.mean_field_sims
-
-    def file(number: int, name: str) -> Path:
-        return run.path / "recon" / "gaussian" / f"{number:04d}" / name
-
     wanted = [f"phi_{key}_alm.fits" for key in keys] + ["spectra.ecsv"]
     if rec.rdn0 == "simulations":
         wanted.append("legs_alm.fits")
-
-    def one(number: int) -> None:
-        legs = gaussian_legs(skies, number)
-        file(number, "").mkdir(parents=True, exist_ok=True)
-        for key, estimate in gaussian_estimate(skies, legs).items():
-            write_alm(file(number, f"phi_{key}_alm.fits"), estimate.astype(np.complex64), names=["PHI", "OMEGA"])
-        if rec.rdn0 == "simulations":
-            write_alm(file(number, "legs_alm.fits"), legs.stacked().astype(np.complex64), names=legs.names())
-        spectra = leg_spectra(legs, skies.setting, skies.fsky)
-        write_table(file(number, "spectra.ecsv"), spectra, dict.fromkeys(spectra, "uK2"), "raw C_ell from ell = 0")
-
-    missing = [n for n in range(count) if not run.has(*(file(n, name) for name in wanted))]
+    missing = [n for n in range(count) if not run.has(*(_file(run, n, name) for name in wanted))]
     if len(missing) < count:
         log.info("%d of %d Gaussian skies are there already", count - len(missing), count)
-    run_tasks(one, missing, progress=progress, description="Gaussian skies")
+    run_tasks(
+        gaussian_into, missing, shared=(run, skies), executor=executor, progress=progress, description="Gaussian skies"
+    )
     return GaussianResults(
-        {key: mean_field(read_alm(file(n, f"phi_{key}_alm.fits")) for n in range(count)) for key in keys},
-        mean_spectra([read_table(file(n, "spectra.ecsv")) for n in range(count)]),
-        lambda number: unstacked(np.atleast_2d(read_alm(file(number, "legs_alm.fits"))), skies.setting),
+        {key: mean_field(read_alm(_file(run, n, f"phi_{key}_alm.fits")) for n in range(count)) for key in keys},
+        mean_spectra([read_table(_file(run, n, "spectra.ecsv")) for n in range(count)]),
+        StoredLegs(run, skies.setting),
         count,
     )
+
+
+def gaussian_into(shared: tuple[RunDir, GaussianSkies], number: int) -> None:
+    """Estimate one Gaussian sky and leave what is asked of it in the run; the table of its spectra comes last."""
+    run, skies = shared
+    legs = gaussian_legs(skies, number)
+    _file(run, number, "").mkdir(parents=True, exist_ok=True)
+    for key, estimate in gaussian_estimate(skies, legs).items():
+        write_alm(_file(run, number, f"phi_{key}_alm.fits"), estimate.astype(np.complex64), names=["PHI", "OMEGA"])
+    if run.recipe.reconstruction.rdn0 == "simulations":
+        write_alm(_file(run, number, "legs_alm.fits"), legs.stacked().astype(np.complex64), names=legs.names())
+    spectra = leg_spectra(legs, skies.setting, skies.fsky)
+    write_table(_file(run, number, "spectra.ecsv"), spectra, dict.fromkeys(spectra, "uK2"), "raw C_ell from ell = 0")
+
+
+@dataclass(frozen=True)
+class StoredLegs:
+    """Legs of Gaussian skies, read from the run when they are asked for by their number."""
+
+    run: RunDir
+    setting: Setting
+
+    def __call__(self, number: int) -> Legs:
+        """Those of one sky."""
+        stored = np.atleast_2d(read_alm(_file(self.run, number, "legs_alm.fits")))
+        # not in the precision of the file: sums would depend on which other legs a batch holds
+        return unstacked(stored.astype(complex_dtype(self.run.recipe.reconstruction.precision)), self.setting)
+
+
+def _file(run: RunDir, number: int, name: str) -> Path:
+    return run.path / "recon" / "gaussian" / f"{number:04d}" / name

@@ -80,7 +80,7 @@ def phi_bandpowers(rec: "Reconstruction", phi_in: NDArray | None = None) -> dict
             columns |= {
                 f"cross_{key}": cross,
                 f"transfer_{key}": cross / columns["input"],
-                f"transfer_sigma_{key}": spread / response / columns["input"],
+                f"transfer_sigma_{key}": spread / np.abs(response * columns["input"]),
             }
     return columns
 

@@ -1,7 +1,8 @@
 """Where the estimators of a recipe run: in numpy, or on a CUDA device."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from numpy.typing import NDArray
@@ -54,12 +55,50 @@ def leg_components(keys: Sequence[str]) -> int:
     return plain + sum(4 if polarised else 2 for polarised, _, _ in gradients)
 
 
-def quadratic_on(backend: Backend) -> Quadratic:
-    """The quadratic estimators where a backend says; a device's tables are made once for all calls."""
-    return partial(_on_device, backend) if backend.on_device else quadratic_estimates
+def quadratic_of(recipe: Recipe, *, temperature_only: bool = False, nthreads: int = 0) -> Quadratic:
+    """The quadratic estimators where a recipe says, here and in other processes, each on a device of its own.
+
+    Raises
+    ------
+    NoDevice
+        If the recipe says "cupy" and no GPU can be had.
+    """
+    backend = estimation_backend(recipe, temperature_only=temperature_only, nthreads=nthreads)
+    return quadratic_on(backend, (recipe, temperature_only, nthreads))
 
 
-def _on_device(backend: Backend, *args: Any, **kwargs: Any) -> dict[str, NDArray]:
-    with backend.active():
-        estimates = quadratic_estimates(*args, transforms=transforms_on(backend), **kwargs)
-        return {key: backend.to_host(estimate) for key, estimate in estimates.items()}
+def quadratic_on(backend: Backend, asked: tuple[Recipe, bool, int] | None = None) -> Quadratic:
+    """The quadratic estimators where a backend says; for `asked` see `OnDevice`."""
+    return OnDevice(backend, asked) if backend.on_device else quadratic_estimates
+
+
+@dataclass(frozen=True, eq=False)
+class OnDevice:
+    """`quadratic_estimates` on a device, whose tables are made once for all calls.
+
+    Attributes
+    ----------
+    backend : Backend
+    asked : (Recipe, bool, int), optional
+        What `quadratic_of` was asked for: in another process, where no device of this one exists, it is asked again.
+        Without it the estimators stay in their process.
+    """
+
+    backend: Backend
+    asked: tuple[Recipe, bool, int] | None = None
+
+    def __call__(self, *args: Any, **kwargs: Any) -> dict[str, NDArray]:
+        """Like `quadratic_estimates`."""
+        with self.backend.active():
+            estimates = quadratic_estimates(*args, transforms=transforms_on(self.backend), **kwargs)
+            return {key: self.backend.to_host(estimate) for key, estimate in estimates.items()}
+
+    def __reduce__(self) -> tuple[Callable[..., Quadratic], tuple[Recipe, bool, int]]:
+        if self.asked is None:
+            raise TypeError(f"estimators on {self.backend.about} cannot be sent to another process")
+        return _again, self.asked
+
+
+@lru_cache(maxsize=2)
+def _again(recipe: Recipe, temperature_only: bool, nthreads: int) -> Quadratic:
+    return quadratic_of(recipe, temperature_only=temperature_only, nthreads=nthreads)

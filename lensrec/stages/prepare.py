@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from lensrec.engine import Progress
+from lensrec.engine import Progress, Workers
 from lensrec.quadratic.estimators import quadratic_estimates
 from lensrec.recipe import Recipe
 from lensrec.stages.debias import SimulatedPairs
@@ -143,11 +143,12 @@ def with_gaussian(
     results: GaussianResults,
     lmax_phi: int,
     *,
+    executor: Workers = None,
     progress: Progress | None = None,
     nthreads: int = 0,
 ) -> Preparation:
     """The same with what Gaussian skies have told, and with pairs of them for RDN0."""
-    pairs = SimulatedPairs(prepared.setting, results.legs, results.count, lmax_phi, progress, nthreads)
+    pairs = SimulatedPairs(prepared.setting, results.legs, results.count, lmax_phi, progress, nthreads, executor)
     return replace(prepared, gaussian=results, pairs=pairs)
 
 

@@ -1,13 +1,13 @@
 """Prepare a run: what its maps share, read from the run where it is there, and left in it where it is not."""
 
-from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lensrec.bias.n1 import N1
-from lensrec.engine import Progress, run_tasks
+from lensrec.engine import Progress, Workers, run_tasks
 from lensrec.quadratic.estimators import quadratic_estimates
 from lensrec.rundir import (
     RunDir,
@@ -24,6 +24,7 @@ from lensrec.stages.placing import Quadratic
 from lensrec.stages.prepare import Preparation, prepare
 from lensrec.stages.response import SimulatedResponse, gathered, response_sky
 from lensrec.stages.setting import Setting, theory_of
+from lensrec.theory.spectra import TheorySpectra
 
 
 def prepare_run(
@@ -32,6 +33,7 @@ def prepare_run(
     *,
     temperature_only: bool = False,
     quadratic: Quadratic = quadratic_estimates,
+    executor: Workers = None,
     progress: Progress | None = None,
     nthreads: int = 0,
 ) -> Preparation:
@@ -46,20 +48,8 @@ def prepare_run(
         return _first_order(run, setting, nthreads)
 
     def respond(setting: Setting, filtering: Filtering) -> SimulatedResponse:
-        def one(number: int) -> dict[str, NDArray]:
-            return response_sky(
-                recipe,
-                theory,
-                setting,
-                recipe.sky.nside,
-                mask,
-                filtering,
-                number,
-                quadratic=quadratic,
-                nthreads=nthreads,
-            )
-
-        return _simulated_response(run, setting, one, progress)
+        shared = PairsOfSkies(run, theory, setting, mask, filtering, quadratic, nthreads)
+        return _simulated_response(shared, executor, progress)
 
     prepared = prepare(
         recipe,
@@ -77,20 +67,46 @@ def prepare_run(
     return prepared
 
 
-def _simulated_response(
-    run: RunDir, setting: Setting, one: Callable[[int], Mapping[str, NDArray]], progress: Progress | None
-) -> SimulatedResponse:
-    """The response of simulations, of which each leaves its spectra in a file."""
+class PairsOfSkies(NamedTuple):
+    """What the pairs of skies that find the response share; see `response_sky`."""
 
-    def file(number: int) -> Path:
-        return run.path / "recon" / "response_sims" / f"{number:04d}.ecsv"
+    run: RunDir
+    theory: TheorySpectra
+    setting: Setting
+    mask: NDArray | None
+    filtering: Filtering
+    quadratic: Quadratic
+    nthreads: int
 
-    def kept(number: int) -> None:
-        write_table(file(number), one(number), {}, "spectra of phi estimated and put in, from L = 0")
+    def file(self, number: int) -> Path:
+        """The table that a pair leaves."""
+        return self.run.path / "recon" / "response_sims" / f"{number:04d}.ecsv"
 
+
+def response_into(shared: PairsOfSkies, number: int) -> None:
+    """Make one pair of skies and leave its spectra in the run."""
+    recipe = shared.run.recipe
+    spectra = response_sky(
+        recipe,
+        shared.theory,
+        shared.setting,
+        recipe.sky.nside,
+        shared.mask,
+        shared.filtering,
+        number,
+        quadratic=shared.quadratic,
+        nthreads=shared.nthreads,
+    )
+    write_table(shared.file(number), spectra, {}, "spectra of phi estimated and put in, from L = 0")
+
+
+def _simulated_response(shared: PairsOfSkies, executor: Workers, progress: Progress | None) -> SimulatedResponse:
+    """The response of simulated skies, the spectra of each in a file."""
+    run = shared.run
     numbers = range(run.recipe.reconstruction.response_sims)
-    run_tasks(kept, [n for n in numbers if not run.has(file(n))], progress=progress, description="response")
-    return gathered([read_table(file(n)) for n in numbers], setting)
+    missing = [n for n in numbers if not run.has(shared.file(n))]
+    run_tasks(response_into, missing, shared=shared, executor=executor, progress=progress, description="response")
+    return gathered([read_table(shared.file(n)) for n in numbers], shared.setting)
 
 
 def _first_order(run: RunDir, setting: Setting, nthreads: int) -> FirstOrder:

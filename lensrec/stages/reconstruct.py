@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lensrec.bias.mean_field import MeanField
+from lensrec.engine import Workers
 from lensrec.quadratic.estimators import quadratic_estimates
 from lensrec.recipe import Recipe
 from lensrec.recipe_checks import invertible_lmax
@@ -19,7 +20,7 @@ from lensrec.stages.gaussian import GaussianMaker, in_memory
 from lensrec.stages.legs import Legs, leg_spectra
 from lensrec.stages.masking import mask_moment, mask_of
 from lensrec.stages.phi_bandpowers import phi_bandpowers
-from lensrec.stages.placing import Quadratic, estimation_backend, quadratic_on
+from lensrec.stages.placing import Quadratic, quadratic_of
 from lensrec.stages.prepare import Preparation, gaussian_skies, prepare, with_gaussian
 from lensrec.stages.response import SimulatedResponse
 from lensrec.stages.setting import MV, Setting
@@ -144,6 +145,7 @@ def reconstruct(
     prepared: Preparation | None = None,
     gaussian: GaussianMaker | None = None,
     quadratic: Quadratic | None = None,
+    executor: Workers = None,
     nthreads: int = 0,
 ) -> Reconstruction:
     """Reconstruct φ from one map.
@@ -165,6 +167,8 @@ def reconstruct(
         prepared; by default in memory.
     quadratic : function like `quadratic_estimates`, optional
         Where it runs; on what the recipe's compute.backend says by default.
+    executor : Engine or Executor, optional
+        Where pairs of `maps` with Gaussian skies are made; in this process by default.
     nthreads : int
 
     Returns
@@ -189,13 +193,13 @@ def reconstruct(
     data = maps if mask is None or masked else maps * mask
     used = data if setting.polarised else data[:1]
     if quadratic is None:
-        backend = estimation_backend(recipe, temperature_only=not setting.polarised, nthreads=nthreads)
-        quadratic = quadratic_on(backend)
+        quadratic = quadratic_of(recipe, temperature_only=not setting.polarised, nthreads=nthreads)
     legs = prepared.filtering(used)
     _warn_of_power(legs, setting, mask_moment(mask, 2, rec.filter), rec.lmin_t, rec.lmax_t)
     if prepared.gaussian is None and rec.mean_field_sims:
         skies = gaussian_skies(recipe, prepared, nside, used, quadratic=quadratic, nthreads=nthreads)
-        prepared = with_gaussian(prepared, (gaussian or in_memory)(skies), rec.L_max, nthreads=nthreads)
+        results = (gaussian or in_memory)(skies)
+        prepared = with_gaussian(prepared, results, rec.L_max, executor=executor, nthreads=nthreads)
     return reconstruct_legs(legs, recipe, prepared, quadratic=quadratic, nthreads=nthreads)
 
 

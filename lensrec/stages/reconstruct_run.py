@@ -3,6 +3,7 @@
 import hashlib
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lensrec.engine import Progress, run_tasks
+from lensrec.engine import Progress, Workers, run_tasks
 from lensrec.fit.amplitude import fit_amplitude
 from lensrec.recipe import Recipe
 from lensrec.rundir import (
@@ -35,8 +36,12 @@ from lensrec.stages.setting import theory_of
 log = logging.getLogger(__name__)
 
 
-def reconstruct_run(run: RunDir, *, progress: Progress | None = None, nthreads: int = 0) -> None:
+def reconstruct_run(
+    run: RunDir, *, executor: Workers = None, progress: Progress | None = None, nthreads: int = 0
+) -> None:
     """Reconstruct every simulated sky of a run that has not been; then average their band powers.
+
+    `executor` says where, see `lensrec.engine`: of what all skies share, too, Gaussian skies and their pairs among it.
 
     Raises
     ------
@@ -55,15 +60,23 @@ def reconstruct_run(run: RunDir, *, progress: Progress | None = None, nthreads: 
         log.info("%d of %d skies are reconstructed already", len(sims) - len(missing), len(sims))
     if missing:
         quadratic = _placed(run, not recipe.sky.polarisation, nthreads)
-        prepared = _prepare(run, progress, quadratic, nthreads)
-
-        def one(sim: int) -> None:
-            data = read_map(run.sim(sim, "data.fits")).maps
-            rec = reconstruct(data, recipe, prepared=prepared, quadratic=quadratic, nthreads=nthreads)
-            _write_products(run, sim, rec, read_alm(run.sim(sim, "phi_alm.fits")))
-
-        run_tasks(one, missing, progress=progress, description="reconstruct")
+        prepared = _prepare(run, quadratic, executor, progress, nthreads)
+        if prepared.pairs is not None and recipe.reconstruction.rdn0 == "simulations" and executor is not None:
+            prepared.pairs.mcn0()  # once for all skies, and not once in every worker
+            prepared = replace(prepared, pairs=prepared.pairs.alone())
+        shared = (run, prepared, quadratic, nthreads)
+        run_tasks(
+            reconstruct_into, missing, shared=shared, executor=executor, progress=progress, description="reconstruct"
+        )
     _write_mean(run)
+
+
+def reconstruct_into(shared: tuple[RunDir, Preparation, Quadratic, int], sim: int) -> None:
+    """Reconstruct one sky of a run and leave the products there."""
+    run, prepared, quadratic, nthreads = shared
+    data = read_map(run.sim(sim, "data.fits")).maps
+    rec = reconstruct(data, run.recipe, prepared=prepared, quadratic=quadratic, nthreads=nthreads)
+    _write_products(run, sim, rec, read_alm(run.sim(sim, "phi_alm.fits")))
 
 
 def _placed(run: RunDir, temperature_only: bool, nthreads: int) -> Quadratic:
@@ -72,7 +85,7 @@ def _placed(run: RunDir, temperature_only: bool, nthreads: int) -> Quadratic:
     record_backend(run, "reconstruct", backend.about)
     if backend.on_device:
         log.info("estimating on %s", backend.about)
-    return quadratic_on(backend)
+    return quadratic_on(backend, (run.recipe, temperature_only, nthreads))
 
 
 def reconstruct_map(
@@ -84,6 +97,7 @@ def reconstruct_map(
     ordering: str | None = None,
     polconv: str | None = None,
     command: Sequence[str] = (),
+    executor: Workers = None,
     progress: Progress | None = None,
     nthreads: int = 0,
 ) -> RunDir:
@@ -101,6 +115,8 @@ def reconstruct_map(
         What the header leaves unsaid or says wrongly; see `lensrec.sky.io.read_map`.
     command : sequence of str
         For the provenance.
+    executor : Engine or Executor, optional
+        Where the Gaussian skies, their pairs and those of the response are made.
 
     Returns
     -------
@@ -142,15 +158,22 @@ def reconstruct_map(
     elif max(recipe.reconstruction.lmax_t, recipe.reconstruction.lmax_p) > 2 * sky_map.nside:
         log.warning("above ℓ = 2 nside = %d pixels make a mean field at the lowest L", 2 * sky_map.nside)
     prepared = prepare_run(
-        run, mask, temperature_only=not sky_map.polarised, quadratic=quadratic, progress=progress, nthreads=nthreads
+        run,
+        mask,
+        temperature_only=not sky_map.polarised,
+        quadratic=quadratic,
+        executor=executor,
+        progress=progress,
+        nthreads=nthreads,
     )
     rec = reconstruct(
         sky_map.maps,
         recipe,
         masked=False,
         prepared=prepared,
-        gaussian=partial(on_disk, run, progress),
+        gaussian=partial(on_disk, run, executor=executor, progress=progress),
         quadratic=quadratic,
+        executor=executor,
         nthreads=nthreads,
     )
     _write_products(run, "data", rec, None)
@@ -234,7 +257,9 @@ def _write_mean(run: RunDir) -> None:
     write_table(run.path / "recon" / "bandpowers.ecsv", mean, {}, note)
 
 
-def _prepare(run: RunDir, progress: Progress | None, quadratic: Quadratic, nthreads: int) -> Preparation:
+def _prepare(
+    run: RunDir, quadratic: Quadratic, executor: Workers, progress: Progress | None, nthreads: int
+) -> Preparation:
     """What all skies of a run share: one normalisation, and Gaussian skies with the model of their power."""
     recipe, nside = run.recipe, run.recipe.sky.nside
     mask = None if recipe.mask.full_sky else read_mask(run.path / "mask.fits", nside=nside)
@@ -243,10 +268,13 @@ def _prepare(run: RunDir, progress: Progress | None, quadratic: Quadratic, nthre
         mask,
         temperature_only=not recipe.sky.polarisation,
         quadratic=quadratic,
+        executor=executor,
         progress=progress,
         nthreads=nthreads,
     )
     if not recipe.reconstruction.mean_field_sims:
         return prepared
-    results = on_disk(run, progress, gaussian_skies(recipe, prepared, nside, quadratic=quadratic, nthreads=nthreads))
-    return with_gaussian(prepared, results, recipe.reconstruction.L_max, progress=progress, nthreads=nthreads)
+    skies = gaussian_skies(recipe, prepared, nside, quadratic=quadratic, nthreads=nthreads)
+    results = on_disk(run, skies, executor=executor, progress=progress)
+    lmax_phi = recipe.reconstruction.L_max
+    return with_gaussian(prepared, results, lmax_phi, executor=executor, progress=progress, nthreads=nthreads)

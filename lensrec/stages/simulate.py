@@ -2,13 +2,14 @@
 
 import logging
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lensrec.arrays import Backend, complex_dtype, real_dtype
 from lensrec.arrays import backend as make_backend
-from lensrec.engine import Progress, run_tasks
+from lensrec.engine import Progress, Workers, run_tasks
 from lensrec.recipe import Recipe
 from lensrec.recipe import Sky as SkyRecipe
 from lensrec.rundir import RunDir, read_theory, record_backend, write_theory
@@ -240,8 +241,8 @@ def observe(
     return maps
 
 
-def simulate_run(run: RunDir, *, progress: Progress | None = None, nthreads: int = 0) -> None:
-    """Simulate every sky of a run that is not there yet."""
+def simulate_run(run: RunDir, *, executor: Workers = None, progress: Progress | None = None, nthreads: int = 0) -> None:
+    """Simulate every sky of a run that is not there yet; `executor` says where, see `lensrec.engine`."""
     recipe = run.recipe
     missing = [sim for sim in range(recipe.sky.n_sims) if not run.has(*(run.sim(sim, name) for name in _FILES))]
     written = run.has(run.path / "mask.fits")
@@ -254,17 +255,28 @@ def simulate_run(run: RunDir, *, progress: Progress | None = None, nthreads: int
         log.info("%d of %d skies are simulated already", recipe.sky.n_sims - len(missing), recipe.sky.n_sims)
     theory = read_theory(run) if missing else None
     pattern = noise_pattern(recipe.instrument, recipe.sky.nside, mask) if missing else None
-    backend = backend_of(recipe, nthreads=nthreads) if missing else None
+    backend = _backend_here(recipe, nthreads) if missing else None
     if backend is not None:
         record_backend(run, "simulate", backend.about)
         if backend.on_device:
             log.info("lensing on %s", backend.about)
 
-    def one(sim: int) -> None:
-        sky = simulate(recipe, sim, theory=theory, mask=mask, pattern=pattern, backend=backend, nthreads=nthreads)
-        _write_sky(run, sky)
+    shared = (run, theory, mask, pattern, nthreads)
+    run_tasks(simulate_into, missing, shared=shared, executor=executor, progress=progress, description="simulate")
 
-    run_tasks(one, missing, progress=progress, description="simulate")
+
+def simulate_into(shared: tuple[RunDir, TheorySpectra, NDArray | None, NDArray | None, int], sim: int) -> None:
+    """Simulate one sky of a run and leave it there; shared are the run, theory, mask, noise pattern and threads."""
+    run, theory, mask, pattern, nthreads = shared
+    backend = _backend_here(run.recipe, nthreads)
+    sky = simulate(run.recipe, sim, theory=theory, mask=mask, pattern=pattern, backend=backend, nthreads=nthreads)
+    _write_sky(run, sky)
+
+
+@lru_cache(maxsize=1)
+def _backend_here(recipe: Recipe, nthreads: int) -> Backend:
+    """A process keeps its device's plans and kernels from one sky to the next."""
+    return backend_of(recipe, nthreads=nthreads)
 
 
 _FILES = ("phi_alm.fits", "unlensed_alm.fits", "lensed.fits", "data.fits")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lensrec.engine import Progress
+from lensrec.engine import Progress, Workers
 from lensrec.fit.band_power_model import CALIBRATION, EFFICIENCY, PARAMETERS, POTENTIAL, SMOOTHING, band_power_model
 from lensrec.fit.response_surface import ResponseSurface
 from lensrec.fit.split import Prior, Split, split
@@ -30,7 +30,9 @@ MIDDLE = 1000
 """Multipole at which the CMB is cut in two."""
 
 
-def split_sky(found: Bandpowers, *, progress: Progress | None = None, nthreads: int = 0) -> Split:
+def split_sky(
+    found: Bandpowers, *, executor: Workers = None, progress: Progress | None = None, nthreads: int = 0
+) -> Split:
     """Fit A_L^TTTEEE and A_L^φφ to the band powers of a sky, as its recipe's `split` says.
 
     Returns
@@ -40,7 +42,7 @@ def split_sky(found: Bandpowers, *, progress: Progress | None = None, nthreads: 
     """
     data, recipe = fitted_range(found.data, found.recipe), found.recipe
     data = with_beam(recipe, data, found.fiducial)
-    surface = recipe_surface(recipe, data, theory_of(recipe), progress=progress, nthreads=nthreads)
+    surface = recipe_surface(recipe, data, theory_of(recipe), executor=executor, progress=progress, nthreads=nthreads)
     return fit_recipe(recipe, data, surface)
 
 
@@ -60,6 +62,7 @@ def recipe_surface(
     data: LinearData,
     theory: TheorySpectra,
     *,
+    executor: Workers = None,
     progress: Progress | None = None,
     nthreads: int = 0,
 ) -> ResponseSurface:
@@ -75,7 +78,9 @@ def recipe_surface(
     if cosmology["omk"]:
         raise ValueError("split.cosmology: free is for flat ΛCDM, and cosmology.omk is not 0; set it to fixed")
     centre = acoustic_parameters(cosmology)
-    made = surface_for(data, centre=centre, mnu=cosmology["mnu"], progress=progress, nthreads=nthreads)
+    made = surface_for(
+        data, centre=centre, mnu=cosmology["mnu"], executor=executor, progress=progress, nthreads=nthreads
+    )
     return made.anchored({key: cl[: made.lmax + 2501] for key, cl in fiducial.items()})
 
 
@@ -167,11 +172,13 @@ def surface_for(
     *,
     centre: NDArray | None = None,
     mnu: float = 0.06,
+    executor: Workers = None,
     progress: Progress | None = None,
     nthreads: int = 0,
 ) -> ResponseSurface:
     """A surface that reaches as far as band powers read, about a cosmology; by default as `surface_of` has it."""
-    return surface_of(_reach(data), centre=centre, mnu=mnu, progress=progress, nthreads=nthreads)
+    reach = _reach(data)
+    return surface_of(reach, centre=centre, mnu=mnu, executor=executor, progress=progress, nthreads=nthreads)
 
 
 def _reach(data: LinearData) -> int:

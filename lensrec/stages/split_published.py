@@ -6,7 +6,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from lensrec.engine import Progress
+from lensrec.engine import Progress, Workers
 from lensrec.fit.band_power_model import POTENTIAL, SMOOTHING
 from lensrec.fit.published import published
 from lensrec.fit.response_surface import ResponseSurface
@@ -29,6 +29,7 @@ def split_published(
     priors: Mapping[str, Prior] = PLANCK_PRIORS,
     fixed: Mapping[str, float] | None = None,
     command: Sequence[str] = (),
+    executor: Workers = None,
     progress: Progress | None = None,
     nthreads: int = 0,
 ) -> Split:
@@ -61,7 +62,7 @@ def split_published(
             "act_planck_spt_lensing:act_planck has their covariance"
         )
     data = combined(*sets)
-    surface = surface_for(data, progress=progress, nthreads=nthreads)
+    surface = surface_for(data, executor=executor, progress=progress, nthreads=nthreads)
     found = fit_published(data, surface, priors=priors, fixed=fixed or {})
     held = held_amplitudes(sets, surface, priors)
     held["parts"] = separate_amplitudes(data, found, surface, priors, fixed or {})

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lensrec.engine import Progress, run_tasks
+from lensrec.engine import Progress, Workers, run_tasks
 from lensrec.fit.data_files import cache_folder
 from lensrec.fit.response_surface import (
     CENTRE_NODES,
@@ -34,6 +34,7 @@ def surface_of(
     *,
     centre: NDArray | None = None,
     mnu: float = 0.06,
+    executor: Workers = None,
     progress: Progress | None = None,
     nthreads: int = 0,
 ) -> ResponseSurface:
@@ -45,6 +46,8 @@ def surface_of(
         See `lensrec.theory.acoustic_scale.PARAMETERS`; Planck's best fit by default.
     mnu : float
         Σmν in eV.
+    executor : Engine or Executor, optional
+        Where its cosmologies are computed; in this process by default.
 
     Notes
     -----
@@ -56,24 +59,33 @@ def surface_of(
     def mapping(
         function: Callable[[SurfacePoint], NDArray], points: Iterable[SurfacePoint]
     ) -> Iterable[NDArray[np.float64]]:
-        tasks = list(points)
-        folder = cache_folder() / "surfaces"
-
-        def kept(point: SurfacePoint) -> Path:
-            name = hashlib.sha256(repr((point._replace(nthreads=0), _versions())).encode()).hexdigest()[:20]
-            return folder / f"{name}.fits"
-
-        def one(point: SurfacePoint) -> None:
-            write_matrices(kept(point), {"SPECTRA": function(point)})
-
-        missing = [point for point in tasks if not kept(point).is_file()]
+        tasks = [(_kept(point), point) for point in points]
+        missing = [task for task in tasks if not task[0].is_file()]
         if missing:
-            run_tasks(one, missing, progress=progress, description="cosmologies")
-        return [read_matrices(kept(point))["SPECTRA"] for point in tasks]
+            run_tasks(
+                cosmology_into,
+                missing,
+                shared=function,
+                executor=executor,
+                progress=progress,
+                description="cosmologies",
+            )
+        return [read_matrices(path)["SPECTRA"] for path, _ in tasks]
 
     return response_surface(
         lmax=top, centre=centre, mnu=mnu, lens_potential_accuracy=ACCURACY, nthreads=nthreads, mapping=mapping
     )
+
+
+def cosmology_into(function: Callable[[SurfacePoint], NDArray], task: tuple[Path, SurfacePoint]) -> None:
+    """Compute one cosmology and keep it in its file."""
+    path, point = task
+    write_matrices(path, {"SPECTRA": function(point)})
+
+
+def _kept(point: SurfacePoint) -> Path:
+    name = hashlib.sha256(repr((point._replace(nthreads=0), _versions())).encode()).hexdigest()[:20]
+    return cache_folder() / "surfaces" / f"{name}.fits"
 
 
 def surface_at(

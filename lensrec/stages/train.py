@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Callable, Iterable
-from concurrent.futures import Executor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lensrec.engine import Progress, run_tasks
+from lensrec.engine import Progress, Workers, run_tasks
 from lensrec.fit.data_files import cache_folder
 from lensrec.fit.emulator import Emulator
 from lensrec.fit.emulator_errors import errors_in_sigma, planck_like, summary, true_spectra
@@ -51,7 +50,7 @@ def emulator_of(
     n_training: int = N_TRAINING,
     n_unseen: int = N_UNSEEN,
     box: Box | None = None,
-    executor: Executor | None = None,
+    executor: Workers = None,
     progress: Progress | None = None,
     nthreads: int = 0,
     function: Evaluate = evaluate,
@@ -67,8 +66,8 @@ def emulator_of(
     n_training, n_unseen : int
         Both are beginnings of fixed sequences: more later add to what is there.
     box : Box, optional
-    executor : concurrent.futures.Executor, optional
-        For other processes; by default cosmologies follow one another in this one.
+    executor : Engine or Executor, optional
+        Where cosmologies are computed; by default they follow one another in this process.
     progress : callable, optional
     nthreads : int
         Of lensing; 0: as many as this process may use.
@@ -171,7 +170,7 @@ def judged(
     values: NDArray,
     *,
     centre: NDArray,
-    executor: Executor | None = None,
+    executor: Workers = None,
     nthreads: int = 0,
     progress: Progress | None = None,
 ) -> Emulator:

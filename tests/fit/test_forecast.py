@@ -423,7 +423,7 @@ def test_stage(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, theory: Response
     from lensrec.stages import forecast as stage
 
     monkeypatch.setattr(stage, "cache_folder", lambda: tmp_path)
-    monkeypatch.setattr(stage, "_theory", lambda settings, progress: theory)
+    monkeypatch.setattr(stage, "_theory", lambda settings, executor, progress: theory)
     settings = ForecastSettings(
         experiments=("so_goal",), delensed=(False,), models=("mnu", "A_L"), tau_priors=("planck", "cosmic_variance"),
         bao=("none", "full"), lmax=LMAX,
