@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lensrec.recipe import Recipe
+from lensrec.run_files import is_whole
 from lensrec.sky.map_write import replacing
 
 if TYPE_CHECKING:
@@ -79,8 +80,8 @@ class RunDir:
         return RunDir, (self.path.absolute(), self.recipe)
 
     def has(self, *products: Path) -> bool:
-        """Whether all these files are there and finished; a temporary file is never taken for one."""
-        return all(p.is_file() and p.stat().st_size > 0 for p in products)
+        """Whether all these files are there and whole; one that is not is made anew, as if it were not there."""
+        return all(is_whole(product) for product in products)
 
 
 def create_run(
@@ -261,6 +262,7 @@ def write_table(path: Path, columns: Mapping[str, NDArray], units: Mapping[str, 
     table = Table([Column(values, name, unit=units.get(name)) for name, values in columns.items()])
     if note:
         table.meta["comments"] = [note]
+    table.meta["rows"] = len(table)  # by which a table that was cut short is known
     path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
         table.write(temporary, format="ascii.ecsv", overwrite=True)
@@ -320,8 +322,10 @@ def write_matrices(path: Path, matrices: Mapping[str, NDArray]) -> None:
 
     images = [fits.ImageHDU(np.asarray(values), name=name) for name, values in matrices.items()]
     path.parent.mkdir(parents=True, exist_ok=True)
+    primary = fits.PrimaryHDU()
+    primary.header["NEXTEND"] = (len(images), "images that follow")  # by which a file that was cut short is known
     with replacing(path) as temporary:
-        fits.HDUList([fits.PrimaryHDU(), *images]).writeto(temporary, overwrite=True)
+        fits.HDUList([primary, *images]).writeto(temporary, overwrite=True)
 
 
 def read_matrices(path: Path) -> dict[str, NDArray]:
