@@ -17,6 +17,9 @@ from lensrec.machine import available_memory
 
 log = logging.getLogger(__name__)
 
+TIMEOUT = "20s"
+"""Within which a scheduler must answer."""
+
 EXTRA = "pip install 'lensrec[cluster]' brings it"
 
 SETTINGS = {
@@ -134,9 +137,9 @@ def open_dask(name: str, *, workers: int = 0, memory: int = 0, threads: int = 0)
         if name.endswith(".json"):
             if not Path(name).is_file():
                 raise EngineError(f"--engine {name}: there is no such scheduler file; start dask scheduler first")
-            client = distributed.Client(scheduler_file=name, timeout="20s")
+            client = distributed.Client(scheduler_file=name, timeout=TIMEOUT)
         else:
-            client = distributed.Client(name, timeout="20s")
+            client = distributed.Client(name, timeout=TIMEOUT)
         return _with_workers(DaskEngine(client, f"Dask at {name}"), workers or 1)
     except (OSError, ValueError) as error:
         closing.close()
@@ -209,7 +212,7 @@ def _slurm(distributed: Any, workers: int, closing: ExitStack) -> DaskEngine:
     cluster.scale(jobs=n)
     client = distributed.Client(cluster)
     log.info("%d Slurm jobs asked for; work begins with the first that runs", n)
-    return _with_workers(DaskEngine(client, f"Dask cluster of {n} Slurm jobs", closing), 1, timeout=None)
+    return DaskEngine(client, f"Dask cluster of {n} Slurm jobs", closing)
 
 
 def _mpi(distributed: Any) -> DaskEngine:
@@ -227,7 +230,7 @@ def _mpi(distributed: Any) -> DaskEngine:
     return _with_workers(DaskEngine(client, f"Dask on {size} MPI ranks"), size - 2)
 
 
-def _with_workers(engine: DaskEngine, count: int, timeout: float | None = 120) -> DaskEngine:
+def _with_workers(engine: DaskEngine, count: int, timeout: float = 120) -> DaskEngine:
     try:
         engine._client.wait_for_workers(count, timeout=timeout)
     except TimeoutError as error:

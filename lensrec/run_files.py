@@ -1,4 +1,4 @@
-"""Whether a product is whole: what a full disk, a broken copy or a killed program of others' leaves is told by its size."""
+"""Whether a product is whole: what a full disk, a broken copy or a killed program leaves is told by its length."""
 
 import json
 import os
