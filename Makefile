@@ -5,13 +5,14 @@ BIN    := $(VENV)/bin
 export PYTHONDONTWRITEBYTECODE ?= 1
 export MPLBACKEND ?= Agg
 
-.PHONY: demo test lint validate bench bench-gpu docs mutate clean help
+.PHONY: demo test lint validate bench scaling bench-gpu docs mutate clean help
 
 help:
 	@echo "make demo      simulate a lensed sky, reconstruct phi, draw the pictures (results in runs/demo)"
 	@echo "make test      linter, type checker, import contract and the fast tests"
 	@echo "make validate  the long statistical suite; resumable; writes docs/validation.md, biases.md, split.md, fit.md, anomaly.md, real-sky.md"
 	@echo "make bench     timings as ratios to peers; writes docs/benchmarks.md and benchmarks-biases.md"
+	@echo "make scaling   time and memory of each stage by nside, and of a thousand skies; writes docs/scaling.md"
 	@echo "make docs      the documentation as a site in build/docs, every link checked"
 	@echo "make mutate    break the numerics on purpose, and see whether a test fails; writes docs/mutations.md"
 	@echo "make bench-gpu timings of the remap on a CUDA device, stage by stage; see docs/gpu.md"
@@ -42,8 +43,9 @@ lint: $(VENV)/.test
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# One process a core, each with one thread: most tests are too small for more.
 test: lint
-	$(BIN)/python -m pytest
+	LENSREC_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile
 	$(BIN)/python -m pytest --nbmake maps
 
 validate: $(VENV)/.test
@@ -52,6 +54,9 @@ validate: $(VENV)/.test
 bench: $(VENV)/.test
 	$(BIN)/python -m tests.benchmarks
 	$(BIN)/python -m tests.benchmarks.biases
+
+scaling: $(VENV)/.test
+	$(BIN)/python -m tests.benchmarks.scaling
 
 docs: $(VENV)/.docs
 	$(BIN)/mkdocs build --strict

@@ -1,4 +1,4 @@
-"""Skies by a pool, by Dask and by Slurm jobs: the same bits as in one process, and one line where there is no cluster."""
+"""Skies by a pool, by Dask and by Slurm jobs: the bits of one process, and one line where there is no cluster."""
 
 import os
 from collections.abc import Iterator
