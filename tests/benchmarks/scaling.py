@@ -108,8 +108,8 @@ def write_page(rows: dict[str, list[dict[str, float]]]) -> None:
         "",
         f"Written by `make scaling`, {where['date']}: {where['cpu']}, {cores} cores. Full skies of T, Q and U, read "
         f"to ℓ = {', '.join(str(recipe(n).reconstruction.lmax_t) for n in NSIDES)} at nside "
-        f"{', '.join(map(str, NSIDES))}, in double precision and at ε = {recipe(512).sky.epsilon:g}. Each case ran in a",
-        "process of its own with all cores; memory is the most that it held. The column of nside "
+        f"{', '.join(map(str, NSIDES))}, in double precision and at ε = {recipe(512).sky.epsilon:g}. Each case ran in",
+        "a process of its own with all cores; memory is the most that it held. The column of nside "
         f"{LARGEST} is not measured: it goes on by the power of nside from {NSIDES[-2]} to {NSIDES[-1]}.",
         "",
         f"| stage | {' | '.join(f'nside {n}' for n in NSIDES)} | power | nside {LARGEST} |",
@@ -166,11 +166,11 @@ def _thousand(rows: dict[str, list[dict[str, float]]], cores: int) -> list[str]:
     return [
         *table,
         "",
-        "lenspyx lenses to HEALPix only: no drawing, no beam, no noise, no second remap for the data's multipoles, no",
-        "file. *The usual way* stands for plancklens, which no package index has: each estimator by itself, every leg a",
-        "transform on the maps' own grid, by the same ducc0, without response, N1, RDN0 or band powers, which are in",
-        "lensrec's line. A GPU's hours are the least that its memory allows, of the remaps and of the estimators; no device",
-        "has run them yet. Legendre sums, transfers and files come on top.",
+        "lenspyx lenses to HEALPix only: no drawing, no beam, no noise, no second remap for the data's multipoles,",
+        "no file. *The usual way* stands for plancklens, which no package index has: each estimator by itself, every",
+        "leg a transform on the maps' own grid, by the same ducc0, without response, N1, RDN0 or band powers, which are",
+        "in lensrec's line. A GPU's hours are the least that its memory allows, of the remaps and of the estimators; no",
+        "device has run them yet. Legendre sums, transfers and files come on top.",
     ]
 
 
