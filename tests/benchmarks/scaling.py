@@ -168,9 +168,9 @@ def _thousand(rows: dict[str, list[dict[str, float]]], cores: int) -> list[str]:
         "",
         "lenspyx lenses to HEALPix only: no drawing, no beam, no noise, no second remap for the data's multipoles,",
         "no file. *The usual way* stands for plancklens, which no package index has: each estimator by itself, every",
-        "leg a transform on the maps' own grid, by the same ducc0, without response, N1, RDN0 or band powers, which are",
-        "in lensrec's line. A GPU's hours are the least that its memory allows, of the remaps and of the estimators; no",
-        "device has run them yet. Legendre sums, transfers and files come on top.",
+        "leg a transform on the maps' own grid, by the same ducc0, without response, N1, RDN0 or band powers, which",
+        "are in lensrec's line. A GPU's hours are the least that its memory allows, of remaps and estimators;",
+        "no device has run them yet. Legendre sums, transfers and files come on top.",
     ]
 
 
