@@ -101,10 +101,15 @@ def real_dot(one: NDArray, two: NDArray) -> float:
         a_real, b_real = (np.ascontiguousarray(x).view(x.real.dtype) for x in (a, b))
         for first in range(0, len(a_real), _CHUNK):
             piece = slice(first, first + _CHUNK)
-            total += 2.0 * float(np.dot(a_real[piece].astype(np.float64), b_real[piece].astype(np.float64)))
+            total += 2.0 * _sum_of_products(a_real[piece], b_real[piece])
         # an imaginary part at m = 0 is no part of a real field
-        total -= float(np.dot(a[:zonal].real.astype(np.float64), b[:zonal].real.astype(np.float64)))
+        total -= _sum_of_products(a[:zonal].real, b[:zonal].real)
     return total
+
+
+def _sum_of_products(a: NDArray, b: NDArray) -> float:
+    # not by BLAS, whose sums depend on the number of its threads, and results with them
+    return float(np.einsum("i,i->", a.astype(np.float64), b.astype(np.float64)))
 
 
 _CHUNK = 1 << 20

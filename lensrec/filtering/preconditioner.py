@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 
+from lensrec.arrays import single_blas_thread
 from lensrec.filtering.noise_weighting import NoiseWeighting, coarser
 from lensrec.filtering.signal import apply_blocks, block_inverse, block_product
 from lensrec.sphere.alm import alm_ell, alm_index, alm_m, alm_size
@@ -76,7 +77,7 @@ def isotropic_part(system: System, density: NDArray) -> NDArray[np.float64]:
 
 def typical_density(weighting: NoiseWeighting) -> NDArray[np.float64]:
     """N⁻¹ per steradian of each field, averaged with the weights N⁻¹, (nfields,)."""
-    return _by_field(weighting, lambda noise, area: float(noise @ (noise / area) / noise.sum()))
+    return _by_field(weighting, lambda noise, area: float(np.sum(noise**2 / area) / noise.sum()))
 
 
 def largest_density(weighting: NoiseWeighting) -> NDArray[np.float64]:
@@ -95,10 +96,13 @@ def dense(system: System) -> Preconditioner:
         matrix[i] = pack(system(unpack(unit, nfields, lmax)))
         unit[i] = 0.0
     # symmetric but for rounding: one triangle will do
-    factor = cho_factor(matrix.T, overwrite_a=True, check_finite=False)
+    with single_blas_thread():
+        factor = cho_factor(matrix.T, overwrite_a=True, check_finite=False)
 
     def apply(residual: NDArray) -> NDArray:
-        return unpack(cho_solve(factor, pack(residual), check_finite=False), nfields, lmax).astype(residual.dtype)
+        with single_blas_thread():
+            solved = cho_solve(factor, pack(residual), check_finite=False)
+        return unpack(solved, nfields, lmax).astype(residual.dtype)
 
     return Preconditioner(apply, apply)
 

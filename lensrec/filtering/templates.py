@@ -48,11 +48,12 @@ def orthonormal_templates(templates: NDArray, inverse_noise: NDArray) -> NDArray
         raise ValueError("templates must be finite where there are data; set them to 0 in the holes")
     # holes may hold anything, UNSEEN among them
     flat = np.where(weights > 0.0, flat, 0.0)
-    matrix = np.einsum("ip,p,jp->ij", flat, weights, flat, optimize=True)
+    # not by BLAS, whose sums depend on the number of its threads
+    matrix = np.stack([np.einsum("ip,p->i", flat, row * weights) for row in flat])
     norm = np.sqrt(np.diagonal(matrix))
     if not (norm > 0.0).all():
         raise ValueError(f"template {int(np.argmin(norm))} is zero wherever there are data; leave it out")
     values, vectors = np.linalg.eigh(matrix / np.outer(norm, norm))
     kept = values > _INDEPENDENT
     mix = vectors[:, kept] / np.sqrt(values[kept]) / norm[:, None]
-    return (mix.T @ flat).reshape(-1, *templates.shape[1:])
+    return np.einsum("ki,kp->ip", mix, flat).reshape(-1, *templates.shape[1:])
