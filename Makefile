@@ -59,7 +59,7 @@ scaling: $(VENV)/.test
 	$(BIN)/python -m tests.benchmarks.scaling
 
 docs: $(VENV)/.docs
-	$(BIN)/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 mutate: $(VENV)/.test
 	$(BIN)/python -m tests.mutate
