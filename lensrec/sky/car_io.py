@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lensrec.arrays import thread_count
+from lensrec.sky.fits_size import check_memory
 from lensrec.sky.map_header import UNSEEN, MapError, RawMap, good_values, header_text, parse_polconv
 from lensrec.sphere.alm import resize_alm
 from lensrec.sphere.grids import healpix_grid
@@ -158,6 +159,7 @@ def car_to_healpix(
     threads = thread_count(nthreads)
     if not observed.any():
         raise MapError("no pixel of the map is observed")
+    check_memory(4 * 8.0 * len(values) * 12 * nside**2, f"the map at nside {nside}, which its pixels ask for,")
     clean = np.where(observed, values, 0.0)
     inner = observed
     geometry = curvedsky.analyse_geometry(values.shape, wcs)

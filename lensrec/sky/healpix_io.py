@@ -1,11 +1,13 @@
 """HEALPix maps in FITS tables, as healpy, Planck and WMAP write them."""
 
 from collections.abc import Callable
+from math import prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lensrec.sky.fits_size import check_memory
 from lensrec.sky.map_header import (
     UNSEEN,
     MapError,
@@ -107,6 +109,16 @@ def coordinates(headers: list[Any]) -> str:
     return {"G": "G", "C": "C", "E": "E", "Q": "C"}.get(letter, "")
 
 
+def is_temperature(column: str) -> bool:
+    """Whether a column is named as a temperature, I."""
+    return _plain(column) in _STOKES["I"]
+
+
+def is_pixel_number(column: str) -> bool:
+    """Whether a column is named as one of pixel numbers."""
+    return _plain(column) in _PIXEL_NAMES
+
+
 def _says_healpix(header: Any) -> bool:
     return str(header.get("PIXTYPE", "")).strip().upper() == "HEALPIX" or "NSIDE" in header
 
@@ -121,8 +133,11 @@ def _stokes_columns(tables: list[Any]) -> list[tuple[Any, str]]:
     for table in tables:
         for name in table.columns.names:
             for stokes, names in _STOKES.items():
-                if _plain(name) in names:
-                    found.setdefault(stokes, (table, name))
+                if _plain(name) not in names:
+                    continue
+                first, other = found.setdefault(stokes, (table, name))
+                if first is table and other != name:
+                    raise MapError(f"columns {other} and {name} are both named as {stokes}; keep one")
     listed = ", ".join(name for table in tables for name in table.columns.names)
     if not found:
         data = [name for name in tables[0].columns.names if _plain(name) not in _PIXEL_NAMES]
@@ -154,6 +169,7 @@ def _read_column(table: Any, name: str, primary: Any, ordering: str | None) -> d
         if len(data) != npix:
             raise MapError(f"column {name} has {len(data)} pixels, but nside {nside} needs {npix}")
     else:
+        check_memory(4 * 8.0 * npix, f"a whole sky of nside {nside}")
         values, good = _spread(index, values, good, npix, name)
     if order == "NESTED":
         ring = healpy.ring2nest(nside, np.arange(npix))
@@ -175,6 +191,11 @@ def _numbers(table: Any, name: str) -> NDArray:
     data = table.data
     if data is None or len(data) == 0:
         raise MapError(f"the table {table.name or 1} has no rows")
+    place = table.columns.names.index(name)
+    if table.columns.names.count(name) > 1:
+        raise MapError(f"two columns are named {name}; keep one")
+    if len(data) * prod(data.dtype[place].shape) > 12 * 8192**2:
+        raise MapError(f"column {name} has {len(data)} rows, more than there are pixels at nside 8192")
     values = np.asarray(data.field(name))
     if values.dtype.kind not in "fiub" or values.dtype.itemsize == 0:
         raise MapError(f"column {name} holds no real numbers (dtype {values.dtype})")

@@ -13,6 +13,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from lensrec.sky.car_io import car_image, car_to_healpix, matching_nside, read_car, read_car_layer, sample_nearest
 from lensrec.sky.healpix_io import nside_of, order_contrast, read_one_column, read_tables, regraded
+from lensrec.sky.inspection import field_statistics
 from lensrec.sky.map_header import MapError, RawMap, SkyMap, about, microkelvin_factor, open_fits
 from lensrec.sky.map_write import read_alm, replacing, write_alm, write_map
 
@@ -20,6 +21,7 @@ __all__ = [
     "MapError",
     "SkyMap",
     "inspect_map",
+    "look_into",
     "read_alm",
     "read_map",
     "read_mask",
@@ -143,12 +145,15 @@ def read_mask(
             else:
                 values, good, wcs, found = read_car_layer(image, column)
         if hits:
+            if low := float(np.min(values, where=good, initial=0.0)):
+                raise MapError(f"hits, or inverse variances, of {low:.6g} are below zero")
             values = values / (np.max(values, where=good, initial=0.0) or 1.0)
         mask = _unit_interval(values, good)
         if coord and found and found != coord:
             raise MapError(f"the mask is in coordinates {found}, the map in {coord}; rotate one of them")
         if not mask.any():
-            raise MapError(f"column {column} of the mask is zero everywhere; try another column=, or another file")
+            what = "hits" if hits else "mask"
+            raise MapError(f"column {column} of the {what} is zero everywhere; try another column=, or another file")
         if wcs is not None:
             return sample_nearest(mask, wcs, nside, subdivide=max(1, matching_nside(wcs) // nside))
         everywhere = np.ones(len(mask), dtype=bool)
@@ -171,15 +176,26 @@ def inspect_map(
     -------
     dict
         kind, nside or shape, ordering, unit, polarised, polconv, columns, coord, beam,
-        observed_fraction, zero_fraction (of observed pixels), components: {"I": {"mean", "rms" about the mean,
-        "min", "max"}, ...} in `component_unit` (uK_CMB, or "as in the file" where the unit is not known), and
-        problems: a list of lines, empty for a map that `read_map` would take as it is.
+        observed_fraction, zero_fraction (of observed pixels), components: {"I": what
+        `lensrec.sky.inspection.field_statistics` gives, ...} in `component_unit` (uK_CMB, or "as in the file" where
+        the unit is not known), and problems: a list of lines, empty for a map that `read_map` would take as it is.
 
     Raises
     ------
     MapError
         If the file holds no map at all.
     """
+    return look_into(path, unit=unit, ordering=ordering, polconv=polconv)[0]
+
+
+def look_into(
+    path: str | os.PathLike[str],
+    *,
+    unit: str | None = None,
+    ordering: str | None = None,
+    polconv: str | None = None,
+) -> tuple[dict[str, Any], RawMap, NDArray[np.float64]]:
+    """As `inspect_map`, and the map: as the file has it, and in `component_unit` and COSMO, zero where unobserved."""
     with about(path):
         _check_flags(unit, ordering, polconv, None)
         with open_fits(path) as hdus:
@@ -190,8 +206,8 @@ def inspect_map(
     except MapError as error:
         maps, shown = np.where(raw.observed, raw.values, 0.0), "as in the file"
         problems.append(str(error))
-    seen = maps[:, raw.observed]
-    if seen.size == 0:
+    seen = [row.ravel() if raw.observed.all() else row[raw.observed] for row in maps]
+    if seen[0].size == 0:
         problems.append("no pixel of the map is observed")
     elif shown == "uK_CMB":
         problems += filter(None, [_doubtful_unit(maps[0], raw.observed, trusted=False)])
@@ -200,11 +216,11 @@ def inspect_map(
     facts["unit"] = unit or _joined(raw.units)
     facts["polarised"] = len(maps) == 3
     facts["observed_fraction"] = _sky_fraction(raw)
-    facts["zero_fraction"] = float(np.mean(seen[0] == 0.0)) if seen.size else 0.0
+    facts["zero_fraction"] = float(np.mean(seen[0] == 0.0)) if seen[0].size else 0.0
     facts["component_unit"] = shown
-    facts["components"] = {name: _statistics(row) for name, row in zip("IQU", seen, strict=False) if row.size}
+    facts["components"] = {name: field_statistics(row) for name, row in zip("IQU", seen, strict=False) if row.size}
     facts["problems"] = problems
-    return facts
+    return facts, raw, maps
 
 
 def _load(hdus: Any, ordering: str | None, polconv: str | None) -> RawMap:
@@ -218,7 +234,9 @@ def _in_microkelvin(raw: RawMap, unit: str | None) -> NDArray[np.float64]:
     if len(factors) == 3 and raw.polconv == "IAU":
         factors[2] = -factors[2]
     scale = np.reshape(factors, (-1,) + (1,) * raw.observed.ndim)
-    return np.where(raw.observed, raw.values, 0.0) * scale
+    out = np.where(raw.observed, raw.values, 0.0)
+    out *= scale
+    return out
 
 
 def _unit_interval(values: NDArray, good: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -284,12 +302,3 @@ def _sky_fraction(raw: RawMap) -> float:
     dec = np.radians((rows + 1.0 - raw.wcs.wcs.crpix[1]) * raw.wcs.wcs.cdelt[1])
     area = side[0] * side[1] * np.clip(np.cos(dec), 0.0, None)
     return float(raw.observed.sum(axis=1) @ area / (4.0 * np.pi))
-
-
-def _statistics(row: NDArray) -> dict[str, float]:
-    return {
-        "mean": float(row.mean()),
-        "rms": float(row.std()),
-        "min": float(row.min()),
-        "max": float(row.max()),
-    }

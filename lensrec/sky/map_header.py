@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lensrec.sky.fits_size import MapError, check_memory, stream_of
+
 UNSEEN = -1.6375e30
 
 _TEMPERATURE = re.compile(
@@ -19,10 +21,6 @@ _TEMPERATURE = re.compile(
 _MICRO_PER = {"": 1e6, "m": 1e3, "milli": 1e3, "u": 1.0, "µ": 1.0, "μ": 1.0, "mu": 1.0, "micro": 1.0}
 _ORDERINGS = {"RING": "RING", "RINGED": "RING", "NESTED": "NESTED", "NEST": "NESTED"}
 _NOT_SAID = {"", "unknown", "none", "undef", "n/a"}
-
-
-class MapError(ValueError):
-    """A file that cannot be used as it stands; the message is one line that says why and how to mend it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +47,11 @@ class SkyMap:
     def polarised(self) -> bool:
         """True for I, Q and U."""
         return len(self.maps) == 3
+
+    def _repr_html_(self) -> str:
+        from lensrec.showing import html
+
+        return html(self)
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,16 +164,17 @@ def open_fits(path: str | os.PathLike[str]) -> Iterator[Any]:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 warnings.filterwarnings("error", message=".*truncated.*")
-                with fits.open(name, lazy_load_hdus=False) as hdus:
+                with fits.open(stream_of(name), lazy_load_hdus=False) as hdus:
+                    _check_images(hdus)
                     yield hdus
         except MapError:
             raise
+        except MemoryError as error:
+            raise MapError(f"does not fit into memory ({str(error).rstrip('.') or 'none is left'})") from error
         except PermissionError:
             raise MapError("no permission to read the file") from None
         except Exception as error:  # astropy raises nearly anything on a file that is cut or garbled
             lines = str(error).strip().splitlines() or [type(error).__name__]
-            if lines[0].startswith("No SIMPLE card"):
-                raise MapError("not a FITS file") from error
             raise MapError(f"not a sound FITS file ({lines[0].rstrip('.')}); fetch or write it again") from error
 
 
@@ -183,6 +187,15 @@ def about(path: str | os.PathLike[str]) -> Iterator[None]:
     except MapError as error:
         text = str(error)
         raise MapError(text if text.startswith(name) else f"{name}: {text}") from error.__cause__
+
+
+def _check_images(hdus: Any) -> None:
+    """Images that are packed within a file, by tiles, may unpack to any size."""
+    from astropy.io import fits
+
+    for hdu in hdus:
+        if isinstance(hdu, fits.CompImageHDU):
+            check_memory(8.0 * np.prod(np.array(hdu.shape, dtype=float)), f"the image of shape {hdu.shape}")
 
 
 def _check_file(name: str) -> None:

@@ -1,5 +1,6 @@
 """Writing maps and alm in healpy's FITS formats, so that a file is there as a whole or not at all."""
 
+import errno
 import os
 import secrets
 from collections.abc import Iterator, Sequence
@@ -14,6 +15,30 @@ from lensrec.sphere.alm import alm_ell, alm_index, alm_m, alm_size, lmax_of
 
 _COLUMNS = {1: ("TEMPERATURE",), 3: ("TEMPERATURE", "Q_POLARISATION", "U_POLARISATION")}
 _PARTS = {1: ("ALM",), 2: ("E", "B"), 3: ("T", "E", "B")}
+_PIECE = 1 << 20
+
+_LASTING = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EISDIR}
+
+
+class WriteError(OSError, MapError):
+    """A file that cannot be written.
+
+    Attributes
+    ----------
+    lasting : bool
+        Whether another try would meet the same: a full disk, a folder that is not to be written.
+    """
+
+    lasting = False
+
+
+def write_error(path: str | os.PathLike[str], error: OSError) -> WriteError:
+    """One line that names the file, for whatever the disk says."""
+    # numpy and astropy tell a write that came to a halt without the disk's own word for it
+    reason = error.strerror or "the disk took a part of it; is it full?"
+    found = WriteError(f"{os.fspath(path)}: cannot be written ({reason})")
+    found.lasting = error.errno is None or error.errno in _LASTING
+    return found
 
 
 @contextmanager
@@ -31,7 +56,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[str]:
         os.replace(temporary, name)
         _sync(folder)
     except OSError as error:
-        raise MapError(f"{os.fspath(path)}: cannot be written ({error.strerror or error})") from error
+        raise write_error(path, error) from error
     finally:
         if os.path.exists(temporary):
             os.unlink(temporary)
@@ -178,13 +203,19 @@ def _alm_of_table(table: Any) -> NDArray:
     index, real, imag = (np.asarray(table.data.field(i)).ravel() for i in range(3))
     if index.dtype.kind not in "iu" or real.dtype.kind != "f" or len(index) == 0:
         raise MapError("no alm here: columns must be index (whole numbers), real and imag")
+    if _is_whole(index):
+        alm = np.empty(len(index), dtype=np.complex64 if real.dtype.itemsize == 4 else np.complex128)
+        alm.real, alm.imag = real, imag
+        if not np.isfinite(alm).all():
+            raise MapError("some alm are not finite")
+        return alm
     index = index.astype(np.int64) - 1
     if index.min() < 0:
         raise MapError("the index l*l+l+m+1 of an alm must be at least 1")
     ell = np.floor(np.sqrt(index.astype(np.float64))).astype(np.int64)
     m = index - ell * ell - ell
-    if m.min() < 0 or np.unique(index).size != index.size:
-        raise MapError("the alm have negative orders m, or one coefficient twice")
+    if m.min() < 0:
+        raise MapError("the alm have negative orders m")
     if not (np.isfinite(real).all() and np.isfinite(imag).all()):
         raise MapError("some alm are not finite")
     lmax = int(ell.max())
@@ -192,9 +223,29 @@ def _alm_of_table(table: Any) -> NDArray:
         raise MapError(f"{len(index)} coefficients are too few for lmax {lmax}; the index column is broken")
     alm = np.zeros(alm_size(lmax), dtype=np.complex64 if real.dtype.itemsize == 4 else np.complex128)
     where = alm_index(lmax, ell, m)
+    if np.bincount(where).max() > 1:
+        raise MapError("the alm have one coefficient twice")
     alm.real[where] = real
     alm.imag[where] = imag
     return alm
+
+
+def _is_whole(index: NDArray) -> bool:
+    """Whether the numbers are those of all coefficients in healpy's order: then nothing need be sorted or moved.
+
+    Piece by piece, for the general case takes 80 bytes a coefficient.
+    """
+    try:
+        lmax = lmax_of(len(index))
+    except ValueError:
+        return False
+    every_ell, every_m = alm_ell(lmax), alm_m(lmax)
+    for first in range(0, len(index), _PIECE):
+        piece = slice(first, first + _PIECE)
+        ell = every_ell[piece].astype(np.int64)
+        if not np.array_equal(index[piece], ell * ell + ell + every_m[piece] + 1):
+            return False
+    return True
 
 
 def _sync(path: str) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lensrec.view.figure import DPI, WIDTH, drawing, new_figure, tick_marks
-from lensrec.view.projection import gnomonic_image, mollweide_image, mollweide_xy
+from lensrec.view.projection import block_image, gnomonic_image, mollweide_image, mollweide_xy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -117,6 +117,56 @@ def gnomonic_figure(
         _colour(figure, panels, shown, unit, limits, columns)
         where = f"centre at longitude {centre[0]:g}°, latitude {centre[1]:g}°"
         _heading(panels[0], f"{title} ({where})" if title else f"{size_deg:g}° patch, {where}")
+    return figure
+
+
+def plate_figure(
+    images: Sequence[NDArray],
+    titles: Sequence[str],
+    *,
+    unit: str | Sequence[str],
+    extent: tuple[float, float, float, float],
+    limits: Limits = None,
+    cmap: str = "RdBu_r",
+    title: str = "",
+) -> "Figure":
+    """Plate carrée images below each other, longitude growing to the left.
+
+    Parameters
+    ----------
+    images : sequence of array (ny, nx)
+        Row 0 in the south, column 0 in the east; NaN pixels are grey.
+    titles, unit, limits, cmap, title
+        As for `mollweide_figure`.
+    extent : (east, west, south, north), degrees
+        Edges of the images.
+
+    Raises
+    ------
+    ValueError
+        If there is no image, or titles or units do not match.
+    """
+    images, _ = _checked(images, titles, 1)
+    aspect = abs((extent[3] - extent[2]) / (extent[1] - extent[0]))
+    # no more pixels than the page has: a survey's map has half a milliard
+    coarse = [block_image(image, int(WIDTH * DPI), seen=np.isfinite(image)) for image in images]
+    with drawing():
+        columns = 1 if aspect < 0.5 else min(3, len(images))
+        figure, panels = _panels(
+            len(images), columns, max(0.2, min(aspect, 1.2)), shared=limits is not None, titled=True
+        )
+        shown = []
+        for number, (axes, image, name) in enumerate(zip(panels, coarse, titles, strict=True)):
+            shown.append(axes.imshow(image, origin="lower", extent=extent, cmap=cmap))
+            axes.set_facecolor(_MASKED)
+            axes.set_title(name, y=1.0)
+            _degrees(axes, left=number % columns == 0, bottom=number + columns >= len(images))
+            if number + columns >= len(images):
+                axes.set_xlabel("longitude [deg]")
+            if number % columns == 0:
+                axes.set_ylabel("latitude [deg]")
+        _colour(figure, panels, shown, unit, limits, columns)
+        _heading(panels[0], title)
     return figure
 
 

@@ -5,6 +5,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from lensrec.view.patch import gnomonic_directions, view_matrix
+
 
 def mollweide_image(sky: NDArray, width: int = 800, *, seen: NDArray[np.bool_] | None = None) -> NDArray[np.float64]:
     """A map on the ellipse of Mollweide's projection, averaged over the area of each image pixel.
@@ -78,12 +80,48 @@ def gnomonic_image(
     return _block_mean(np.divide(total, share, out=np.zeros_like(total), where=share > 0), share > 0.5, fine)
 
 
+def block_image(image: NDArray, columns: int, *, seen: NDArray[np.bool_] | None = None) -> NDArray[np.float64]:
+    """An image made coarser: the mean of what is valid in blocks of pixels.
+
+    Parameters
+    ----------
+    image : array (ny, nx)
+    columns : int
+        Most columns, and most rows, of the result; pixels stay square.
+    seen : array (ny, nx), bool
+
+    Returns
+    -------
+    array (rows, columns) of no more than that; NaN where fewer than half of a block are valid. What does not fill a
+    block at the last edges is counted to it.
+    """
+    ny, nx = image.shape
+    step = max(1, -(-max(ny, nx) // columns))
+    valid = np.ones(image.shape, dtype=bool) if seen is None else np.asarray(seen, dtype=bool)
+    starts = np.arange(0, ny, step), np.arange(0, nx, step)
+
+    def blocks(values: NDArray) -> NDArray[np.float64]:
+        return np.add.reduceat(np.add.reduceat(values, starts[0], axis=0, dtype=np.float64), starts[1], axis=1)
+
+    count, full = blocks(valid), blocks(np.ones(image.shape))
+    return np.where(2 * count >= full, blocks(np.where(valid, image, 0.0)) / np.maximum(count, 1), np.nan)
+
+
 def mollweide_xy(lon_deg: NDArray, lat_deg: NDArray) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Position on the ellipse |x| ≤ 2, |y| ≤ 1 of longitudes and latitudes in degrees; east is to the left."""
     lat = np.radians(np.asarray(lat_deg, dtype=np.float64))
     lon = np.radians((np.asarray(lon_deg, dtype=np.float64) + 180.0) % 360.0 - 180.0)
     angle = _auxiliary_angle(lat)
     return -2.0 / np.pi * lon * np.cos(angle), np.sin(angle)
+
+
+def mollweide_place(x: float, y: float) -> tuple[float, float] | None:
+    """Longitude from -180 to 180 and latitude in degrees at a point of that ellipse; None outside of it."""
+    if (x / 2.0) ** 2 + y**2 >= 1.0:
+        return None
+    angle = np.arcsin(y)
+    lat = np.arcsin((2.0 * angle + np.sin(2.0 * angle)) / np.pi)
+    return float(np.degrees(-np.pi * x / (2.0 * np.cos(angle)))), float(np.degrees(lat))
 
 
 def _auxiliary_angle(lat: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -129,19 +167,14 @@ def _gnomonic_pixels(
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     import healpy
 
-    half = np.tan(np.radians(size_deg) / 2.0)
-    y, x = np.meshgrid(half * _midpoints(width * fine), -half * _midpoints(width * fine), indexing="ij")
-    lon, lat = np.radians(lon_deg), np.radians(lat_deg)
-    forward = np.array([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)])
-    east = np.array([-np.sin(lon), np.cos(lon), 0.0])
-    north = np.array([-np.sin(lat) * np.cos(lon), -np.sin(lat) * np.sin(lon), np.cos(lat)])
-    direction = np.moveaxis(forward + x[..., None] * east + y[..., None] * north, -1, 0)
+    n = width * fine
+    direction = (view_matrix(lon_deg, lat_deg) @ gnomonic_directions(size_deg, n)).reshape(3, n, n)
     if fine > 1:
         pixels = healpy.vec2pix(nside, *direction)[None]
         return pixels, np.ones(pixels.shape)
     colatitude, longitude = healpy.vec2dir(direction.reshape(3, -1))
     pixels, weights = healpy.get_interp_weights(nside, colatitude, longitude)
-    return pixels.reshape(4, *x.shape), weights.reshape(4, *x.shape)
+    return pixels.reshape(4, n, n), weights.reshape(4, n, n)
 
 
 def _block_mean(values: NDArray, valid: NDArray[np.bool_], fine: int) -> NDArray[np.float64]:
