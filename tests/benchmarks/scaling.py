@@ -1,10 +1,12 @@
 """Time and memory of stages by nside, and what a thousand skies take: python -m tests.benchmarks.scaling [NSIDE ...].
 
-Each case runs in a process of its own, with all cores; what has been measured is kept in runs/bench/scaling and not
-measured again. Writes docs/scaling.md and its picture.
+Each case runs in a process of its own, by one thread unless LENSREC_NUM_THREADS says otherwise, so that seconds are
+those of a core; what has been measured is kept in runs/bench/scaling and not measured again. Writes docs/scaling.md and
+its picture.
 """
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -62,7 +64,9 @@ def measured(nside: int, name: str) -> dict[str, float]:
     file = FOLDER / "scaling" / f"{nside}_{name}.json"
     if not file.is_file():
         command = [sys.executable, "-m", "tests.benchmarks.scaling_cases", str(nside), name]
-        done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+        threads = os.environ.get("LENSREC_NUM_THREADS", "1")
+        environment = {**os.environ, "LENSREC_NUM_THREADS": threads, "OMP_NUM_THREADS": threads}
+        done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment)
         if done.returncode:
             raise RuntimeError(f"{name} at nside {nside}: {done.stderr.strip().splitlines()[-1]}")
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -106,10 +110,10 @@ def write_page(rows: dict[str, list[dict[str, float]]]) -> None:
     lines = [
         "# Scaling",
         "",
-        f"Written by `make scaling`, {where['date']}: {where['cpu']}, {cores} cores. Full skies of T, Q and U, read "
+        f"Written by `make scaling`, {where['date']}: {where['cpu']}, {cores} thread{'s' * (cores > 1)}. Full skies of T, Q and U, read "
         f"to ℓ = {', '.join(str(recipe(n).reconstruction.lmax_t) for n in NSIDES)} at nside "
         f"{', '.join(map(str, NSIDES))}, in double precision and at ε = {recipe(512).sky.epsilon:g}. Each case ran in",
-        "a process of its own with all cores; memory is the most that it held. The column of nside "
+        "a process of its own; memory is the most that it held. The column of nside "
         f"{LARGEST} is not measured: it goes on by the power of nside from {NSIDES[-2]} to {NSIDES[-1]}.",
         "",
         f"| stage | {' | '.join(f'nside {n}' for n in NSIDES)} | power | nside {LARGEST} |",
