@@ -63,11 +63,16 @@ def main() -> None:
         typer.echo("lensrec: interrupted; the same command goes on where this one was", err=True)
         sys.exit(130)
     except Exception as err:
-        lines = str(err).strip().splitlines() or [type(err).__name__]
+        lines = str(err).strip().split("\n") if str(err).strip() else [type(err).__name__]
         more = f" (and {len(lines) - 1} more like it)" if len(lines) > 1 else ""
         named = "" if isinstance(err, ValueError | OSError) else f"{type(err).__name__}: "
-        typer.echo(f"lensrec: {named}{lines[0]}{more}", err=True)
+        typer.echo(f"lensrec: {named}{_printable(lines[0])}{more}", err=True)
         sys.exit(1)
+
+
+def _printable(line: str) -> str:
+    """A line in which what would not print, or would steer the terminal, is written as Python writes it."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in line)
 
 
 def _version(wanted: bool) -> None:
@@ -209,11 +214,11 @@ def _view(run: "RunDir", means: Means) -> None:
 
 def _say_amplitude(file: Path) -> None:
     """The answer in a line; nothing where a stage has left none."""
-    import json
+    from lensrec.products import read_amplitude
 
     if not file.is_file():
         return
-    fits = json.loads(file.read_text(encoding="utf-8"))
+    fits = read_amplitude(file)
     about = fits.pop("about")
     key = "MV" if "MV" in fits else next(iter(fits))
     fit = fits[key]

@@ -1,5 +1,6 @@
 """Whether a product is whole: what a full disk, a broken copy or a killed program leaves is told by its length."""
 
+import hashlib
 import json
 import os
 import re
@@ -12,11 +13,14 @@ BLOCK = 2880
 LONGEST_HEADER = 1000
 """Blocks; a header without an end would have its file read for nothing."""
 
+SEAL = "# lensrec wrote this; --set changes it. sha256 of all below: "
+
 
 def is_whole(path: Path) -> bool:
     """Whether a file is there with all that it says it holds; the data themselves are not read.
 
-    FITS files say how long each of their parts is, tables of a run how many rows they have, and JSON ends with a brace.
+    FITS files say how long each of their parts is, tables of a run how many rows they have, and JSON ends with a brace;
+    a recipe that lensrec wrote has a seal.
     Of other files it is only known whether they are empty.
     """
     try:
@@ -27,9 +31,27 @@ def is_whole(path: Path) -> bool:
         if path.suffix == ".json":
             json.loads(path.read_text(encoding="utf-8"))
             return True
+        if path.suffix == ".yaml":
+            return _whole_text(path.read_text(encoding="utf-8"))
         return path.is_file() and path.stat().st_size > 0
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError):
         return False
+
+
+def sealed(text: str) -> str:
+    """A recipe with a first line by which it is known whether any of it was lost or changed.
+
+    Without it, one that was cut between two keys would be that of another run, by the defaults of the others.
+    """
+    return f"{SEAL}{hashlib.sha256(text.encode()).hexdigest()}\n{text}"
+
+
+def _whole_text(text: str) -> bool:
+    if not any(line.strip() and not line.startswith("#") for line in text.splitlines()):
+        return False
+    first, _, rest = text.partition("\n")
+    mine = first.startswith(SEAL[:10])  # others are written by hand
+    return not mine or text == sealed(rest)
 
 
 def _whole_fits(path: Path) -> bool:

@@ -23,9 +23,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lensrec.products import RunError, check_columns, read_json, read_table
+from lensrec.products import read_matrices as read_matrices
 from lensrec.recipe import Recipe
-from lensrec.run_files import is_whole
-from lensrec.sky.map_write import replacing
+from lensrec.run_files import is_whole, sealed
+from lensrec.sky.io import read_mask
+from lensrec.sky.map_write import replacing, write_error
 
 if TYPE_CHECKING:
     from lensrec.theory.spectra import TheorySpectra
@@ -34,14 +37,19 @@ PACKAGES = ("lensrec", "numpy", "scipy", "ducc0", "healpy", "pixell", "astropy",
 FREE = ("split.", "bandpowers.covariance:")
 """Keys that may change at any time, since what they rule is made anew each time."""
 
-SPLIT_PRODUCTS = ("split.json", "samples.ecsv", "pictures", "fit", "forecast.json", "forecast.ecsv", "forecast.yaml")
+SPLIT_PRODUCTS = (
+    "split.json",
+    "samples.ecsv",
+    "pictures",
+    "fit",
+    "forecast.json",
+    "forecast.ecsv",
+    "forecast.yaml",
+    "report.html",
+)
 """What the split of published data, fits and forecasts leave, in a folder that has no recipe of a sky."""
 
 log = logging.getLogger(__name__)
-
-
-class RunError(ValueError):
-    """A run directory that cannot be used as asked; one line that says why and what would do."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +111,9 @@ def create_run(
     ------
     RunError
         If the folder holds a run of another recipe or other inputs (the line names the keys that differ), or
-        something that is no run; or if the recipe's mask is not there.
+        something that is no run; or if the recipe's mask or hits are not there.
+    MapError
+        If these cannot be used.
     """
     folder = Path(path)
     given = json.loads(json.dumps(dict(inputs or {}), default=str))
@@ -121,15 +131,21 @@ def create_run(
         record = {**before, "resumed": resumed, "recipe_sha256": recipe.sha256()}
         write_json(folder / "provenance.json", record)
         if run.recipe != recipe:
-            write_text(folder / "recipe.yaml", recipe.dump())
+            _write_recipe(folder, recipe)
         return RunDir(folder, recipe)
     for key, file in (("mask.file", recipe.mask.file), ("instrument.hits", recipe.instrument.hits_file)):
         if file is not None and not file.is_file():
             raise RunError(f"{key}: {file}: there is no such file; give its path from the recipe's folder")
+        if file is not None:
+            read_mask(file, nside=recipe.sky.nside, hits=key == "instrument.hits")
     record = provenance(recipe, command)
     write_json(folder / "provenance.json", {**record, "inputs": given, "resumed": []})
-    write_text(folder / "recipe.yaml", recipe.dump())
+    _write_recipe(folder, recipe)
     return RunDir(folder, recipe)
+
+
+def _write_recipe(folder: Path, recipe: Recipe) -> None:
+    write_text(folder / "recipe.yaml", sealed(recipe.dump()))
 
 
 def open_run(path: str | Path) -> RunDir:
@@ -138,7 +154,7 @@ def open_run(path: str | Path) -> RunDir:
     Raises
     ------
     RunError
-        If the folder has no recipe.yaml.
+        If the folder has no recipe.yaml, or not the one that lensrec wrote there.
     RecipeError
         If its recipe is not valid.
     """
@@ -147,6 +163,11 @@ def open_run(path: str | Path) -> RunDir:
     if not file.is_file():
         raise RunError(
             f"{folder} is no run: it has no recipe.yaml; make one with lensrec simulate RECIPE --out {folder}"
+        )
+    if not is_whole(file):
+        raise RunError(
+            f"{file} was cut short, or changed by hand, after lensrec wrote it; put it back as it was, and change keys "
+            "by --set, which looks at what has come of the old ones"
         )
     return RunDir(folder, Recipe.load(file))
 
@@ -177,7 +198,7 @@ def amend_run(run: RunDir, recipe: Recipe) -> RunDir:
                 f"{folder.name}/ to make it anew"
             )
     write_json(run.path / "provenance.json", {**_provenance(run.path), "recipe_sha256": recipe.sha256()})
-    write_text(run.path / "recipe.yaml", recipe.dump())
+    _write_recipe(run.path, recipe)
     return RunDir(run.path, recipe)
 
 
@@ -205,10 +226,13 @@ def record_backend(run: RunDir, stage: str, about: str) -> None:
 
 
 def record_command(run: RunDir, command: Sequence[str]) -> None:
-    """Leave in the provenance that a command went on with the run."""
+    """Leave in the provenance, where there is one, that a command went on with the run."""
     before = _provenance(run.path)
+    if not before:
+        return
     resumed = [*before.get("resumed", []), {"time": now(), "command": list(command)}]
-    write_json(run.path / "provenance.json", {**before, "resumed": resumed})
+    record = {**before, "resumed": resumed, "recipe_sha256": run.recipe.sha256()}
+    write_json(run.path / "provenance.json", record)
 
 
 def record_bandpowers(run: RunDir, facts: Mapping[str, Any]) -> None:
@@ -224,9 +248,13 @@ def recorded(run: RunDir) -> dict[str, Any]:
     Raises
     ------
     RunError
-        If its file is damaged.
+        If its file is damaged, or does not say of which map from outside the run is, if it is of one.
     """
-    return _provenance(run.path)
+    found = _provenance(run.path)
+    said = {*found.get("inputs", ())}
+    if (run.path / "recon" / "data").is_dir() and not {"map", "unit", "ordering", "polconv"} <= said:
+        raise RunError(f"{run.path / 'provenance.json'} does not say of which map the run is; put it back as it was")
+    return found
 
 
 def record_split(folder: Path, command: Sequence[str], inputs: Mapping[str, Any]) -> None:
@@ -268,14 +296,6 @@ def write_table(path: Path, columns: Mapping[str, NDArray], units: Mapping[str, 
         table.write(temporary, format="ascii.ecsv", overwrite=True)
 
 
-def read_table(path: Path) -> dict[str, NDArray]:
-    """The columns of an ECSV table."""
-    from astropy.table import Table
-
-    table = Table.read(path, format="ascii.ecsv")
-    return {name: np.array(table[name]) for name in table.colnames}
-
-
 def write_theory(run: RunDir, theory: "TheorySpectra") -> None:
     """Write theory.ecsv: ell, then {TT,EE,BB,TE}_{unlensed,lensed,gradient}, PP, TP and EP; raw C_ℓ from ℓ = 0."""
     columns: dict[str, NDArray] = {"ell": np.arange(theory.lmax + 1)}
@@ -287,10 +307,18 @@ def write_theory(run: RunDir, theory: "TheorySpectra") -> None:
 
 
 def read_theory(run: RunDir) -> "TheorySpectra":
-    """The spectra in theory.ecsv."""
+    """The spectra in theory.ecsv.
+
+    Raises
+    ------
+    RunError
+        If the table is damaged, or ends before the highest multipole of the recipe.
+    """
     from lensrec.theory.spectra import TheorySpectra
 
+    sky, rec = run.recipe.sky, run.recipe.reconstruction
     table = read_table(run.theory)
+    check_columns(run.theory, table, "ell", 1 + max(sky.lmax, rec.lmax_t, rec.lmax_p, rec.L_max))
     kinds = {
         kind: {key: table[f"{key}_{kind}"] for key in ("TT", "EE", "BB", "TE")}
         for kind in ("unlensed", "lensed", "gradient")
@@ -310,8 +338,9 @@ def write_response(run: RunDir, response: Mapping[str, NDArray], n0: Mapping[str
 
 
 def read_response(run: RunDir) -> tuple[dict[str, NDArray], dict[str, NDArray]]:
-    """Responses and noise by estimator, each from L = 0."""
+    """Responses and noise by estimator, each from L = 0; raises RunError if the table is damaged."""
     table = read_table(run.response)
+    check_columns(run.response, table, "L")
     keys = [name[2:] for name in table if name.startswith("R_")]
     return {key: table[f"R_{key}"] for key in keys}, {key: table[f"N0_{key}"] for key in keys}
 
@@ -328,18 +357,13 @@ def write_matrices(path: Path, matrices: Mapping[str, NDArray]) -> None:
         fits.HDUList([primary, *images]).writeto(temporary, overwrite=True)
 
 
-def read_matrices(path: Path) -> dict[str, NDArray]:
-    """The images of `write_matrices`, by name."""
-    from astropy.io import fits
-
-    with fits.open(path) as hdus:
-        return {hdu.name: np.array(hdu.data, dtype=np.float64) for hdu in hdus[1:]}
-
-
 def make_folder(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise RunError(f"{folder} is a file; a run wants a folder of its own")
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise write_error(folder, error) from error
     names = {p.name for p in folder.iterdir() if not p.name.startswith(".")}
     if foreign := sorted(names - {"provenance.json", *SPLIT_PRODUCTS} if "recipe.yaml" not in names else ()):
         raise RunError(f"{folder} holds {foreign[0]} but no recipe.yaml, so it is no run; give a new folder")
@@ -353,12 +377,17 @@ def write_text(path: Path, text: str) -> None:
 
 
 def _provenance(folder: Path) -> dict[str, Any]:
+    file = folder / "provenance.json"
     try:
-        return json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
+        found = read_json(file)
     except FileNotFoundError:
         return {}
-    except ValueError as err:
-        raise RunError(f"{folder / 'provenance.json'} is damaged: {err}; give another --out") from None
+    if wrong := [key for key, kind in _RECORDED.items() if not isinstance(found.get(key, kind()), kind)]:
+        raise RunError(f"{file} is damaged ({wrong[0]} is none); put it back, or remove it and what it has recorded")
+    return found
+
+
+_RECORDED = {"inputs": dict, "packages": dict, "resumed": list, "backends": dict, "bandpowers": dict}
 
 
 def _changed_inputs(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:

@@ -173,8 +173,14 @@ def write_alm(
         tables.writeto(temporary, overwrite=True)
 
 
-def read_alm(path: str | os.PathLike[str]) -> NDArray:
+def read_alm(path: str | os.PathLike[str], *, lmax: int | None = None) -> NDArray:
     """Read the alm of every table of a file that healpy or `write_alm` wrote.
+
+    Parameters
+    ----------
+    path : str or path
+    lmax : int, optional
+        The band limit that they must have, if it is known.
 
     Returns
     -------
@@ -184,7 +190,7 @@ def read_alm(path: str | os.PathLike[str]) -> NDArray:
     Raises
     ------
     MapError
-        If the file has no alm tables, or they are broken or of different lmax.
+        If the file has no alm tables, or they are broken or of different lmax, or of another than they must have.
     """
     from astropy.io import fits
 
@@ -196,6 +202,8 @@ def read_alm(path: str | os.PathLike[str]) -> NDArray:
     sizes = {len(row) for row in rows}
     if len(sizes) > 1:
         raise MapError(f"{path}: the tables have different lmax: {sorted(lmax_of(size) for size in sizes)}")
+    if lmax is not None and sizes != {alm_size(lmax)}:
+        raise MapError(f"{path}: the alm end at lmax {lmax_of(sizes.pop())}, not at {lmax}; write the file again")
     return rows[0] if len(rows) == 1 else np.stack(rows)
 
 
