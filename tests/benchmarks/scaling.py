@@ -1,8 +1,8 @@
 """Time and memory of stages by nside, and what a thousand skies take: python -m tests.benchmarks.scaling [NSIDE ...].
 
-Each case runs in a process of its own, by one thread unless LENSREC_NUM_THREADS says otherwise, so that seconds are
-those of a core; what has been measured is kept in runs/bench/scaling and not measured again. Writes docs/scaling.md and
-its picture.
+Lensing and estimates run in a process of their own for each nside, by one thread unless LENSREC_NUM_THREADS says
+otherwise; what has been measured is kept in runs/bench/scaling and not measured again. Writes docs/scaling.md and its
+picture.
 """
 
 import json
@@ -23,7 +23,7 @@ from lensrec.view.figure import drawing, new_figure, save_figure
 from tests.benchmarks.inputs import FOLDER
 from tests.benchmarks.report import machine
 from tests.benchmarks.rounds import ROOT
-from tests.benchmarks.scaling_cases import CASES, KEYS, recipe
+from tests.benchmarks.scaling_cases import GROUPS, KEYS, recipe
 
 NSIDES = (512, 1024, 2048)
 LARGEST = 4096
@@ -51,27 +51,31 @@ def main(arguments: list[str]) -> int:
     """Measure what is missing and write the page."""
     sides = tuple(int(word) for word in arguments) or NSIDES
     for nside in sides:
-        for name in CASES:
-            found = measured(nside, name)
-            print(f"nside {nside:5} {name:16} {found['each']:8.1f} s, once {found['once']:8.1f} s", flush=True)
+        for case, found in measured(nside).items():
+            print(f"nside {nside:5} {case:16} {found['each']:8.1f} s, once {found['once']:8.1f} s", flush=True)
     if sides == NSIDES:
-        write_page({name: [measured(nside, name) for nside in NSIDES] for name in CASES})
+        found = [measured(nside) for nside in NSIDES]
+        write_page({case: [one[case] for one in found] for case in NAMES})
     return 0
 
 
-def measured(nside: int, name: str) -> dict[str, float]:
-    """What a case took, from its file if it is there."""
-    file = FOLDER / "scaling" / f"{nside}_{name}.json"
-    if not file.is_file():
-        command = [sys.executable, "-m", "tests.benchmarks.scaling_cases", str(nside), name]
-        threads = os.environ.get("LENSREC_NUM_THREADS", "1")
-        environment = {**os.environ, "LENSREC_NUM_THREADS": threads, "OMP_NUM_THREADS": threads}
-        done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment)
-        if done.returncode:
-            raise RuntimeError(f"{name} at nside {nside}: {done.stderr.strip().splitlines()[-1]}")
-        file.parent.mkdir(parents=True, exist_ok=True)
-        _write(file, done.stdout)
-    return json.loads(file.read_text().splitlines()[-1])
+def measured(nside: int) -> dict[str, dict[str, float]]:
+    """What each case took, from files if they are there."""
+    found = {}
+    for group in GROUPS:
+        file = FOLDER / "scaling" / f"{nside}_{group}.json"
+        if not file.is_file():
+            command = [sys.executable, "-m", "tests.benchmarks.scaling_cases", str(nside), group]
+            threads = os.environ.get("LENSREC_NUM_THREADS", "1")
+            environment = {**os.environ, "LENSREC_NUM_THREADS": threads, "OMP_NUM_THREADS": threads}
+            done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment)
+            if done.returncode:
+                raise RuntimeError(f"{group} at nside {nside}: {done.stderr.strip().splitlines()[-1]}")
+            file.parent.mkdir(parents=True, exist_ok=True)
+            _write(file, done.stdout)
+        lines = [json.loads(line) for line in file.read_text().splitlines() if line.startswith("{")]
+        found |= {line["case"]: line for line in lines}
+    return found
 
 
 def larger(values: list[float]) -> tuple[float, float]:
@@ -110,11 +114,12 @@ def write_page(rows: dict[str, list[dict[str, float]]]) -> None:
     lines = [
         "# Scaling",
         "",
-        f"Written by `make scaling`, {where['date']}: {where['cpu']}, {cores} thread{'s' * (cores > 1)}. Full skies of T, Q and U, read "
-        f"to ℓ = {', '.join(str(recipe(n).reconstruction.lmax_t) for n in NSIDES)} at nside "
-        f"{', '.join(map(str, NSIDES))}, in double precision and at ε = {recipe(512).sky.epsilon:g}. Each case ran in",
-        "a process of its own; memory is the most that it held. The column of nside "
-        f"{LARGEST} is not measured: it goes on by the power of nside from {NSIDES[-2]} to {NSIDES[-1]}.",
+        f"Written by `make scaling`, {where['date']}: {where['cpu']}. Full skies of T, Q and U, read to "
+        f"ℓ = {', '.join(str(recipe(n).reconstruction.lmax_t) for n in NSIDES)} at nside "
+        f"{', '.join(map(str, NSIDES))}, in double precision and at ε = {recipe(512).sky.epsilon:g}. Seconds are those of processors, by "
+        f"{cores} thread{'s' * (cores > 1)}; memory is the most that the process held",
+        f"meanwhile, with all that skies share. The column of nside {LARGEST} is not measured: it goes on by the power",
+        f"of nside from {NSIDES[-2]} to {NSIDES[-1]}, which is too much where ℓ stays at 3000.",
         "",
         f"| stage | {' | '.join(f'nside {n}' for n in NSIDES)} | power | nside {LARGEST} |",
         "|---|" + "---:|" * (len(NSIDES) + 2),
@@ -129,19 +134,19 @@ def write_page(rows: dict[str, list[dict[str, float]]]) -> None:
         peaks = [row["peak_mib"] * 2**20 / 1e9 for row in rows[key]]
         then, power = larger(peaks)
         lines.append(f"| memory | {' | '.join(f'{p:.1f} GB' for p in peaks)} | {power:.1f} | {then:.0f} GB |")
-    lines += ["", "![Time and memory by nside](pictures/scaling.png)", "", *_thousand(rows, cores), ""]
+    lines += ["", "![Time and memory by nside](pictures/scaling.png)", "", *_thousand(rows), ""]
     save_figure(_figure(rows), ROOT / "docs" / "pictures" / "scaling.png")
     _write(ROOT / "docs" / "scaling.md", "\n".join(lines))
 
 
-def _thousand(rows: dict[str, list[dict[str, float]]], cores: int) -> list[str]:
+def _thousand(rows: dict[str, list[dict[str, float]]]) -> list[str]:
     """Core-hours, disk and a device's hours of a thousand skies."""
     sides = (*NSIDES, LARGEST)
     each = {key: [row["each"] for row in rows[key]] + [larger([r["each"] for r in rows[key]])[0]] for key in NAMES}
     once = {key: [row["once"] for row in rows[key]] + [larger([r["once"] for r in rows[key]])[0]] for key in NAMES}
 
     def hours(seconds: list[float], count: float) -> str:
-        return " | ".join(f"{cores * count * s / 3600:.3g}" for s in seconds)
+        return " | ".join(f"{count * s / 3600:.3g}" for s in seconds)
 
     ours = ("lensed_sky", "reconstruction", "band_powers")
     shared = [sum(once[key][i] for key in ours) + GAUSSIAN * each["gaussian_sky"][i] for i in range(len(sides))]

@@ -1,6 +1,7 @@
-"""What each stage of a run does for one sky, by nside: python -m tests.benchmarks.scaling_cases NSIDE CASE.
+"""What each stage of a run does for one sky, by nside: python -m tests.benchmarks.scaling_cases NSIDE GROUP.
 
-Prints one line of JSON: seconds of the work alone, of what comes before it once for all skies, and the peak memory.
+Prints a line of JSON for each case: seconds of processors' time for what is done once for all skies, and for each, and
+the peak memory meanwhile. Processors' time, since that of a clock depends on what else runs.
 """
 
 import json
@@ -9,7 +10,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
 
 import numpy as np
 
@@ -19,12 +19,13 @@ from lensrec.rundir import RunDir, create_run, read_theory, write_theory
 from lensrec.sky.primary import draw_primary
 from lensrec.sphere.alm import alm_ell
 from lensrec.stages.bandpowers import shared_bands
+from lensrec.stages.debias import SimulatedPairs
 from lensrec.stages.gaussian import gaussian_estimate, gaussian_legs
 from lensrec.stages.phi_bandpowers import phi_bandpowers
 from lensrec.stages.prepare import gaussian_skies, prepare
 from lensrec.stages.reconstruct import reconstruct
 from lensrec.stages.setting import theory_of
-from lensrec.stages.simulate import simulate
+from lensrec.stages.simulate import simulate, simulate_into
 from lensrec.theory.spectra import TheorySpectra
 from tests.benchmarks.healpix_estimators import healpix_estimate
 from tests.benchmarks.inputs import FOLDER
@@ -33,16 +34,9 @@ from tests.benchmarks.worker import peak_mib
 KEYS = ("TT", "EE", "TE", "TB", "EB")
 
 
-class Timed(NamedTuple):
-    """Seconds once for all skies, and for each."""
-
-    once: float
-    each: float
-
-
 def recipe(nside: int) -> Recipe:
-    """A full sky, read to ℓ = 3000 or as far as its pixels carry, with the noise of the Simons Observatory."""
-    top = min(3000, 5 * nside // 2)
+    """A full sky, read to ℓ = 2 nside and at most 3000, with the noise of the Simons Observatory."""
+    top = min(3000, 2 * nside)
     data = {
         "sky": {"nside": nside, "lmax_data": min(top + 300, 3 * nside - 1), "lmax": top + 1800, "seed": 5},
         "instrument": {"fwhm": 1.4, "noise_t": 6},
@@ -60,112 +54,72 @@ def theory(nside: int) -> TheorySpectra:
     return read_theory(run)
 
 
-def _timed(run: Callable[[], object]) -> tuple[float, object]:
-    """Seconds of a call, of the quicker of two where it is short: the first reads compiled functions from disk."""
-    start = time.perf_counter()
+def forget_peak() -> None:
+    """The most memory held is counted from here on."""
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def timed(run: Callable[[], object]) -> tuple[float, object]:
+    """Processors' seconds of a call, of the cheaper of two where it is short: the first reads compiled functions."""
+    start = time.process_time()
     result = run()
-    seconds = time.perf_counter() - start
+    seconds = time.process_time() - start
     if seconds < 8:
-        start = time.perf_counter()
+        start = time.process_time()
         result = run()
-        seconds = min(seconds, time.perf_counter() - start)
+        seconds = min(seconds, time.process_time() - start)
     return seconds, result
 
 
-def lensed_sky(nside: int) -> Timed:
-    """A sky: drawn, lensed to HEALPix and to its data's multipoles, observed, written."""
-    from lensrec.stages.simulate import simulate_into
-
-    made, spectra = recipe(nside), theory(nside)
-    with TemporaryDirectory(dir=FOLDER) as folder:
-        run = RunDir(Path(folder), made)
-        seconds, _ = _timed(lambda: simulate_into((run, spectra, None, None, 0), 0))
-    return Timed(0.0, seconds)
+def report(case: str, each: float, once: float = 0.0) -> None:
+    """A line for a case that is over, and a new count of memory."""
+    found = {"case": case, "once": once, "each": each, "peak_mib": peak_mib(), "threads": thread_count()}
+    print(json.dumps(found), flush=True)
+    forget_peak()
 
 
-def lenspyx_sky(nside: int) -> Timed:
-    """The same lensed map by lenspyx, of alm that are drawn already."""
+def lensing(nside: int) -> None:
+    """A sky drawn, lensed to HEALPix and to its data's multipoles, observed and written; and one lensed by lenspyx."""
     import lenspyx
 
-    sky, spectra = recipe(nside).sky, theory(nside)
+    made, spectra, sky = recipe(nside), theory(nside), recipe(nside).sky
+    forget_peak()
+    with TemporaryDirectory(dir=FOLDER) as folder:
+        run = RunDir(Path(folder), made)
+        report("lensed_sky", timed(lambda: simulate_into((run, spectra, None, None, 0), 0))[0])
     teb, phi = draw_primary(spectra.unlensed, spectra.potential, sky.lmax, seed=5, sim=0)
     ell = alm_ell(sky.lmax).astype(float)
     spin1, geometry = phi * np.sqrt(ell * (ell + 1)), ("healpix", {"nside": nside})
     options = {"geometry": geometry, "epsilon": sky.epsilon, "nthreads": thread_count()}
-    return Timed(0.0, _timed(lambda: lenspyx.alm2lenmap(list(teb), spin1, **options))[0])
+    forget_peak()
+    report("lenspyx_sky", timed(lambda: lenspyx.alm2lenmap(list(teb), spin1, **options))[0])
 
 
-def _data(nside: int) -> np.ndarray:
-    """A map with the power of the recipe's; what it holds does not change what it costs."""
-    unlensed = recipe(nside).model_copy(update={"sky": recipe(nside).sky.model_copy(update={"lensed": False})})
-    return simulate(unlensed, 0, theory=theory(nside)).data
-
-
-def reconstruction(nside: int) -> Timed:
-    """φ̂ of the five estimators and MV, semi-analytic RDN0, N1, band powers; once: normalisation and N1's matrices."""
-    made = recipe(nside)
-    made = made.model_copy(update={"reconstruction": made.reconstruction.model_copy(update={"mean_field_sims": 0})})
-    once, prepared = _timed(lambda: prepare(made, nside, None, theory=theory(nside)))
-    data = _data(nside)
-    return Timed(once, _timed(lambda: phi_bandpowers(reconstruct(data, made, prepared=prepared), None))[0])
-
-
-def usual_estimates(nside: int) -> Timed:
-    """φ̂ of the five estimators the usual way: legs and products on the maps' HEALPix grid, one estimator at a time."""
+def estimates(nside: int) -> None:
+    """φ̂ of the five estimators and MV with its biases, and the five the usual way; band powers with their covariance."""
     made, spectra = recipe(nside), theory(nside)
-    top = made.reconstruction.lmax_t
-    teb, _ = draw_primary(spectra.lensed, {k: 0 * v for k, v in spectra.potential.items()}, top, seed=5, sim=0)
-    legs = dict(zip("TEB", teb, strict=True))
-    return Timed(0.0, _timed(lambda: [healpix_estimate(key, legs, spectra.gradient, nside, top) for key in KEYS])[0])
-
-
-def gaussian_sky(nside: int) -> Timed:
-    """A Gaussian sky for mean field and N0: drawn, observed, and estimated."""
-    made = recipe(nside)
-    plain = made.model_copy(update={"reconstruction": made.reconstruction.model_copy(update={"n1": "none"})})
-    skies = gaussian_skies(made, prepare(plain, nside, None, theory=theory(nside)), nside)
-    return Timed(0.0, _timed(lambda: gaussian_estimate(skies, gaussian_legs(skies, 0)))[0])
-
-
-def rdn0_simulation(nside: int) -> Timed:
-    """RDN0 from simulations, for each of them: its pairs with the data, and with the next."""
-    from lensrec.stages.debias import SimulatedPairs
-
-    made = recipe(nside)
-    plain = made.model_copy(update={"reconstruction": made.reconstruction.model_copy(update={"n1": "none"})})
-    prepared = prepare(plain, nside, None, theory=theory(nside))
+    plain = made.model_copy(update={"reconstruction": made.reconstruction.model_copy(update={"mean_field_sims": 0})})
+    unlensed = made.model_copy(update={"sky": made.sky.model_copy(update={"lensed": False})})
+    # what the map holds does not change what it costs
+    data = simulate(unlensed, 0, theory=spectra).data
+    forget_peak()
+    once, prepared = timed(lambda: prepare(plain, nside, None, theory=spectra))
+    each, rec = timed(lambda: reconstruct(data, plain, prepared=prepared))
+    seconds, table = timed(lambda: phi_bandpowers(rec, None))
+    report("reconstruction", each + seconds, once)
+    once, shared = timed(lambda: shared_bands(rec, table, prepared.theory, nside, None))
+    report("band_powers", timed(lambda: (shared.cmb(data), shared.lensing(table)))[0], once)
     skies = gaussian_skies(made, prepared, nside)
-    legs = [gaussian_legs(skies, n) for n in range(3)]
-    pairs = SimulatedPairs(prepared.setting, lambda n: legs[n], 2, made.reconstruction.L_max)
-    return Timed(0.0, _timed(lambda: pairs.rdn0(legs[2]))[0] / 2)
+    draw, legs = timed(lambda: gaussian_legs(skies, 0))
+    report("gaussian_sky", draw + timed(lambda: gaussian_estimate(skies, legs))[0])
+    pairs = SimulatedPairs(prepared.setting, lambda _: legs, 2, made.reconstruction.L_max)
+    report("rdn0_simulation", timed(lambda: pairs.rdn0(legs))[0] / 2)
+    separate, top = legs.separate, made.reconstruction.lmax_t
+    usual = timed(lambda: [healpix_estimate(key, separate, spectra.gradient, nside, top) for key in KEYS])
+    report("usual_estimates", usual[0])
 
 
-def band_powers(nside: int) -> Timed:
-    """TT, TE and EE with C_L^φφ; once: windows, noise and the joint covariance."""
-    made = recipe(nside)
-    made = made.model_copy(update={"reconstruction": made.reconstruction.model_copy(update={"mean_field_sims": 0})})
-    prepared, data = prepare(made, nside, None, theory=theory(nside)), _data(nside)
-    rec = reconstruct(data, made, prepared=prepared)
-    table = phi_bandpowers(rec, None)
-    once, shared = _timed(lambda: shared_bands(rec, table, prepared.theory, nside, None))
-    return Timed(once, _timed(lambda: (shared.cmb(data), shared.lensing(table)))[0])
-
-
-CASES = {
-    case.__name__: case
-    for case in (
-        lensed_sky,
-        lenspyx_sky,
-        reconstruction,
-        usual_estimates,
-        gaussian_sky,
-        rdn0_simulation,
-        band_powers,
-    )
-}
+GROUPS = {"lensing": lensing, "estimates": estimates}
 
 if __name__ == "__main__":
-    side, name = int(sys.argv[1]), sys.argv[2]
-    theory(side)
-    found = CASES[name](side)
-    print(json.dumps({"once": found.once, "each": found.each, "peak_mib": peak_mib(), "threads": thread_count()}))
+    GROUPS[sys.argv[2]](int(sys.argv[1]))
