@@ -116,7 +116,8 @@ def write_page(rows: dict[str, list[dict[str, float]]]) -> None:
         "",
         f"Written by `make scaling`, {where['date']}: {where['cpu']}. Full skies of T, Q and U, read to "
         f"ℓ = {', '.join(str(recipe(n).reconstruction.lmax_t) for n in NSIDES)} at nside "
-        f"{', '.join(map(str, NSIDES))}, in double precision and at ε = {recipe(512).sky.epsilon:g}. Seconds are those of processors, by "
+        f"{', '.join(map(str, NSIDES))}, in double precision and at ε = {recipe(512).sky.epsilon:g}.",
+        "Seconds are those of processors, by "
         f"{cores} thread{'s' * (cores > 1)}; memory is the most that the process held",
         f"meanwhile, with all that skies share. The column of nside {LARGEST} is not measured: it goes on by the power",
         f"of nside from {NSIDES[-2]} to {NSIDES[-1]}, which is too much where ℓ stays at 3000.",

@@ -96,7 +96,7 @@ def lensing(nside: int) -> None:
 
 
 def estimates(nside: int) -> None:
-    """φ̂ of the five estimators and MV with its biases, and the five the usual way; band powers with their covariance."""
+    """φ̂ of the five estimators and MV with its biases, the five the usual way, and band powers and their covariance."""
     made, spectra = recipe(nside), theory(nside)
     plain = made.model_copy(update={"reconstruction": made.reconstruction.model_copy(update={"mean_field_sims": 0})})
     unlensed = made.model_copy(update={"sky": made.sky.model_copy(update={"lensed": False})})
