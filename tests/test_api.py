@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import healpy as hp
@@ -11,6 +12,7 @@ import pytest
 import lensrec as lr
 from lensrec.recipe import RecipeError
 from lensrec.sphere.alm import alm_size
+from lensrec.stages.fit_run import fit_run
 
 NSIDE, LMAX, L_MAX = 64, 128, 100
 SETTINGS = {
@@ -20,6 +22,7 @@ SETTINGS = {
     "instrument": {"fwhm": 30, "noise_t": 20},
     # N1 of all takes ten seconds: that of TT alone is asked for below
     "reconstruction": {"lmin_t": 10, "lmin_p": 10, "L_max": L_MAX, "n_bins": 4, "n1": "none"},
+    "split": {"cosmology": "fixed", "L_min": 10, "L_max": 100},
 }
 KEYS = ("TT", "EE", "TE", "TB", "EB", "MV")
 
@@ -37,6 +40,11 @@ def sky(recipe: lr.Recipe):
 @pytest.fixture(scope="module")
 def rec(sky, recipe: lr.Recipe):
     return lr.reconstruct(sky.data, recipe)
+
+
+@pytest.fixture(scope="module")
+def bands(rec, sky):
+    return lr.bandpowers(rec, sky.data)
 
 
 def only(key: str, **changes: str) -> lr.Recipe:
@@ -105,11 +113,41 @@ def test_bandpowers_are_of_all_estimators(rec, sky) -> None:
     assert not any(name.startswith(("cross", "transfer", "input")) for name in rec.bandpowers())
 
 
-def test_skies_and_reconstructions_show_themselves(sky, rec) -> None:
-    for thing in (sky, rec):
+def test_skies_reconstructions_and_band_powers_show_themselves(sky, rec, bands) -> None:
+    for thing in (sky, rec, bands):
         html = thing._repr_html_()
         assert "<img" in html
         assert "small" in html
+
+
+def test_a_split_shows_its_contours_and_its_numbers(bands) -> None:
+    found = lr.split(bands)
+    html, said = found._repr_html_(), found.summary()
+    assert "<img" in html
+    for name in ("A_L_TTTEEE", "A_L_phiphi"):
+        assert f"{said[name]['mean']:.3f} ± {said[name]['sigma']:.3f}".replace("-", "\u2212") in html
+    assert f"{said['correlation']:.4g}".replace("-", "\u2212") in html
+    assert f"for {said['ndof']} degrees of freedom" in html
+    # one amplitude alone has no ellipse, and is shown, too
+    assert "<img" in lr.split(replace(bands, data=bands.data.selected(bands.data.block == "PP")))._repr_html_()
+
+
+def test_a_fit_is_that_of_the_command_and_shows_itself(tmp_path: Path) -> None:
+    asked = {"name": "distances", "data": ["desi_dr2_bao", "compressed_cmb"], "neutrinos": {"definition": "background"}}
+    found = lr.fit_cosmology(asked, ["sampler.kind=importance", "sampler.draws=200"])
+    assert found.names == ("ombh2", "omch2", "thetastar", "mnu", "H0", "omega_m")
+    assert found.samples.points.shape == (len(found.samples.weights), 6)
+    left = fit_run(found.recipe, tmp_path)
+    left["about"].pop("seconds")
+    assert left == found.summary()
+    html = found._repr_html_()
+    assert html.count("<img") == 1
+    assert f"{found.parameters['mnu']['sigma']:.4g}" in html
+    assert set(found.figures()) == {"corner", "mnu"}
+    again = lr.fit_cosmology(found.recipe)
+    np.testing.assert_array_equal(again.samples.points, found.samples.points)
+    with pytest.raises(RecipeError, match="no data set 'desi_dr3'"):
+        lr.fit_cosmology({"data": ["desi_dr3"]})
 
 
 def test_an_unknown_estimator_is_told_what_there_is(rec, recipe: lr.Recipe) -> None:
@@ -169,6 +207,9 @@ def test_importing_lensrec_is_quick_and_names_are_there() -> None:
     code = "import sys, lensrec; print({'numpy', 'healpy', 'camb'} & set(sys.modules), dir(lensrec))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.startswith("set() ")
-    assert all(name in done.stdout for name in ("Recipe", "simulate", "reconstruct"))
+    names = ("Recipe", "FitRecipe", "simulate", "reconstruct", "bandpowers", "split", "fit_cosmology", "look", "viewer")
+    assert all(name in done.stdout for name in names)
+    # lensrec.fit is a package, whose name a function of this one would lose to it
+    assert all(callable(getattr(lr, name)) for name in (*names, "read_map"))
     with pytest.raises(AttributeError, match="no attribute 'recnostruct'"):
         _ = lr.recnostruct

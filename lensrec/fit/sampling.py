@@ -148,6 +148,8 @@ def quiet() -> Iterator[None]:
     taken = logging.NullHandler()
     taken.stream = sys.stdout  # type: ignore[attr-defined]
     own.setLevel(own.getEffectiveLevel())
+    # in a notebook the root logger has a handler already, which would show GetDist's
+    root.setLevel(logging.CRITICAL)
     root.addHandler(taken)
     # of several handlers on the terminal Cobaya changes the first
     others = [handler for handler in root.handlers if handler is not taken]

@@ -148,6 +148,11 @@ class Split:
             "warnings": list(self.warnings),
         }
 
+    def _repr_html_(self) -> str:
+        from lensrec.showing import html
+
+        return html(self)
+
     @property
     def _both(self) -> bool:
         return {SMOOTHING, POTENTIAL} <= set(self.names)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from lensrec.hold import check_hold
 from lensrec.sky.map_header import MapError, open_fits
 from lensrec.sphere.alm import alm_ell, alm_index, alm_m, alm_size, lmax_of
 
@@ -53,6 +54,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[str]:
     try:
         yield temporary
         _sync(temporary)
+        check_hold()
         os.replace(temporary, name)
         _sync(folder)
     except OSError as error:

@@ -1,11 +1,12 @@
-"""Fit: a recipe of a fit in, chains, summary.json and pictures out."""
+"""Fit: a recipe of a fit in; its posterior out, or in a folder chains, summary.json and pictures."""
 
-import json
 import logging
+import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,13 +14,17 @@ from lensrec.fit.joint_likelihood import JointLikelihood
 from lensrec.fit.neutrino_bounds import BOUNDS, FLOOR_INVERTED, FLOOR_NORMAL, tension, upper_limit
 from lensrec.fit.posterior import BestFit, WeightedSamples
 from lensrec.fit.sampling import cobaya_info, importance_chain, quiet, read_chain, run_chain, summary_of
-from lensrec.recipe_files import RecipeError
+from lensrec.products import read_json
+from lensrec.recipe_files import RecipeError, override
 from lensrec.recipe_fit import FitRecipe
 from lensrec.rundir import RunError, make_folder, record_split, write_json, write_table, write_text
 from lensrec.stages.fit import DERIVED, FitSetting, fit_setting
 from lensrec.view.figure import save_figure
 from lensrec.view.fit import mass_figure
 from lensrec.view.split import corner_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +40,87 @@ SHOWN = ("mnu", "A_L_TTTEEE", "A_L_phiphi", "w", "wa", "z_dagger", "tau", "H0", 
 
 FEW = 500
 """Below so many effective samples, of which limits at 95 % rest on 25, importance sampling is not to be trusted."""
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """The posterior of a fit.
+
+    Attributes
+    ----------
+    recipe : FitRecipe
+    names : tuple of str
+        Of the sampled parameters, then of the derived ones.
+    samples : WeightedSamples
+        Of these, as `names` orders them.
+    parameters : dict of name to {"mean", "sigma", "median", "limit68", "limit95", "best_fit"}
+    about : dict
+        Data, model, χ² of each part, statements on Σmν.
+    """
+
+    recipe: FitRecipe
+    names: tuple[str, ...]
+    samples: WeightedSamples
+    parameters: Mapping[str, Mapping[str, Any]]
+    about: Mapping[str, Any]
+
+    @property
+    def columns(self) -> dict[str, np.ndarray]:
+        """Samples by parameter, (n,) each; their weights are `samples.weights`."""
+        return {name: self.samples.points[:, k] for k, name in enumerate(self.names)}
+
+    def summary(self) -> dict[str, Any]:
+        """What fit/summary.json holds: the parameters, and "about"."""
+        return {**self.parameters, "about": dict(self.about)}
+
+    def figures(self) -> dict[str, "Figure"]:
+        """Its pictures, by name: "corner", and "mnu" where Σmν is free."""
+        weights = {self.recipe.name: self.samples.weights}
+        shown = [name for name in SHOWN if name in self.names]
+        with quiet():
+            drawn = {"corner": corner_figure({self.recipe.name: self.columns}, parameters=shown, weights=weights)}
+            if "mnu" in self.names:
+                floors = [(bound.value, bound.label) for bound in BOUNDS]
+                mnu = (self.columns["mnu"], self.samples.weights)
+                drawn["mnu"] = mass_figure({self.recipe.name: mnu}, floors=floors)
+        return drawn
+
+    def _repr_html_(self) -> str:
+        from lensrec.stages.show import fit_html
+
+        return fit_html(self)
+
+
+def fit_cosmology(recipe: FitRecipe | Mapping[str, Any] | str | Path, overrides: Iterable[str] = ()) -> Fit:
+    """Fit cosmology, neutrino masses and lensing amplitudes to published data or to band powers of one's own.
+
+    Nothing is left on the disk; `lensrec fit` and `fit_run` leave a chain that can be gone on with.
+
+    Parameters
+    ----------
+    recipe : FitRecipe, mapping of its keys, name or file
+        Data may be files that `Bandpowers.to_sacc` wrote.
+    overrides : sequence of str
+        "key=value" each, as `--set` takes them.
+
+    Raises
+    ------
+    RecipeError
+        If there is no such recipe, or it is not valid.
+    FileNotFoundError
+        If a data set is not on this machine.
+    ValueError
+        If data and priors leave a direction free, or data are not what they should be.
+    """
+    if isinstance(recipe, str | Path):
+        asked = FitRecipe.load(recipe, overrides)
+    else:
+        keys = recipe.model_dump(mode="json") if isinstance(recipe, FitRecipe) else dict(recipe)
+        asked = FitRecipe.model_validate(override(keys, overrides))
+    setting = fit_setting(asked)
+    best = setting.joint.best_fit()
+    with tempfile.TemporaryDirectory() as folder:
+        return _sampled_fit(asked, setting, best, Path(folder))
 
 
 def fit_run(
@@ -64,38 +150,36 @@ def fit_run(
     done = folder / "summary.json"
     if done.is_file():
         log.info("%s is there", done)
-        return json.loads(done.read_text(encoding="utf-8"))
+        return read_json(done)
     began = time.perf_counter()
     setting = fit_setting(recipe)
     best = setting.joint.best_fit()
     make_folder(folder)
     if not (folder / "recipe.yaml").is_file():
         write_text(folder / "recipe.yaml", recipe.dump())
-    names = (*setting.joint.names, *DERIVED)
-    samples = _sampled(recipe, setting, best, folder)
-    summary = {
-        **summary_of(names, samples, {**setting.joint.full(best.x), **setting.derived(setting.joint.full(best.x))}),
-        "about": {
-            **about(recipe, setting.joint, best, samples, names),
-            "seconds": round(time.perf_counter() - began, 1),
-        },
-    }
-    columns = {name: samples.points[:, k] for k, name in enumerate(names)}
+    found = _sampled_fit(recipe, setting, best, folder)
+    summary = found.summary()
+    summary["about"]["seconds"] = round(time.perf_counter() - began, 1)
     write_table(
-        folder / "samples.ecsv", {"weight": samples.weights, **columns}, {}, "weighted samples of the posterior"
+        folder / "samples.ecsv",
+        {"weight": found.samples.weights, **found.columns},
+        {},
+        "weighted samples of the posterior",
     )
-    shown = [name for name in SHOWN if name in names]
-    weights = {recipe.name: samples.weights}
-    with quiet():
-        pictures = {"corner": corner_figure({recipe.name: columns}, parameters=shown, weights=weights)}
-        if "mnu" in names:
-            floors = [(bound.value, bound.label) for bound in BOUNDS]
-            pictures["mnu"] = mass_figure({recipe.name: (columns["mnu"], samples.weights)}, floors=floors)
-        for name, figure in pictures.items():
+    for name, figure in found.figures().items():
+        with quiet():
             save_figure(figure, folder / f"{name}.png")
     record_split(folder, list(command), {"data": list(recipe.data)})
     write_json(done, summary)
     return summary
+
+
+def _sampled_fit(recipe: FitRecipe, setting: FitSetting, best: BestFit, folder: Path) -> Fit:
+    names = (*setting.joint.names, *DERIVED)
+    samples = _sampled(recipe, setting, best, folder)
+    at_best = setting.joint.full(best.x)
+    parameters = summary_of(names, samples, {**at_best, **setting.derived(at_best)})
+    return Fit(recipe, names, samples, parameters, about(recipe, setting.joint, best, samples, names))
 
 
 def about(

@@ -1,14 +1,24 @@
-"""How skies and reconstructions show themselves in Jupyter."""
+"""How results show themselves in Jupyter: skies, maps, reconstructions, band powers, splits and fits."""
 
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from lensrec.fit.sampling import quiet
 from lensrec.sky.healpix_io import nside_of
+from lensrec.view.contours import LENSING, SMOOTHING
+from lensrec.view.look import look_at_map
 from lensrec.view.maps import mollweide_figure
-from lensrec.view.notebook import html_of
+from lensrec.view.notebook import Columns, html_of
+from lensrec.view.split import amplitudes_figure, corner_figure
 from lensrec.view.wiener import deflection_map, wiener_filtered
 
 if TYPE_CHECKING:
+    from lensrec.fit.split import Split
+    from lensrec.sky.map_header import SkyMap
     from lensrec.stages.bandpowers import Bandpowers
+    from lensrec.stages.fit_run import Fit
     from lensrec.stages.reconstruct import Reconstruction
     from lensrec.stages.simulate import Sky
 
@@ -68,3 +78,80 @@ def bandpowers_html(found: "Bandpowers") -> str:
         "effective fraction of the sky": float(data.metadata["f_sky"]),
     }
     return html_of(found.plot(), f"band powers: {found.recipe.name}", facts)
+
+
+def map_html(sky: "SkyMap") -> str:
+    """A map that was read, in µK, and what its file said of it."""
+    maps = np.where(sky.observed, sky.maps, np.nan)
+    found = look_at_map(maps, unit="µK", title=_title(sky.description))
+    said = {name: sky.description.get(name) for name in ("kind", "ordering", "unit", "coord", "polconv", "beam")}
+    facts = {f"file: {name}": _words(value) for name, value in said.items() if value not in (None, "", ())}
+    return html_of(found.draw(), found.caption, found.facts | facts, tables=found.tables)
+
+
+def split_html(found: "Split") -> str:
+    """Both amplitudes of a split, with their contours."""
+    said = found.summary()
+    samples = {name: found.samples.points[:, k] for k, name in enumerate(found.names)} | dict(found.derived)
+    shown = [name for name in (SMOOTHING, LENSING) if name in samples]
+    weights = {"": found.samples.weights}
+    with quiet():
+        if len(shown) == 2:
+            figure = amplitudes_figure({"68 and 95 %": samples}, weights={"68 and 95 %": found.samples.weights})
+        else:
+            figure = corner_figure({"": samples}, parameters=shown or list(found.names)[:4], weights=weights)
+    facts: dict[str, Any] = {}
+    for name, label in ((SMOOTHING, "A_L^TTTEEE"), (LENSING, "A_L^φφ"), ("delta", "their difference")):
+        if said[name] is not None:
+            facts[label] = _measured(said[name])
+    if said["delta"] is not None:
+        facts |= {"correlation": said["correlation"], "difference in σ": said["delta_n_sigma"]}
+    facts["χ²"] = f"{said['chi2']:.1f} for {said['ndof']} degrees of freedom, PTE {said['chi2_pte']:.3f}"
+    facts["held"] = ", ".join(said["fixed"]) or "nothing"
+    if said["warnings"]:
+        facts["warnings"] = "; ".join(said["warnings"])
+    return html_of(figure, "split: both lensing amplitudes", facts, tables=[_parameters(said["parameters"])], dpi=80)
+
+
+def fit_html(found: "Fit") -> str:
+    """A fit's parameters with their limits, and its posterior."""
+    about = found.about
+    drawn = found.figures()
+    figure = drawn["mnu"] if "mnu" in drawn else drawn["corner"]
+    facts = {
+        "data": ", ".join(Path(name).name for name in about["data"]),
+        "model": about["model"],
+        "Σmν": about["neutrinos"],
+        "spectra by": about["theory"],
+        "χ²": f"{about['chi2']:.1f} for {about['ndof']} degrees of freedom",
+        "effective samples": int(about["effective_samples"]),
+    }
+    if about.get("mnu", {}).get("limit95_physical") is not None:
+        facts["with Σmν ≥ 0, at 95 %"] = f"below {about['mnu']['limit95_physical']:.3g} eV"
+    return html_of(figure, f"fit: {found.recipe.name}", facts, tables=[_parameters(found.parameters)])
+
+
+def _parameters(found: Any) -> Columns:
+    """Of a summary: {parameter: {"mean", "sigma", …}}."""
+    table: dict[str, list[Any]] = {
+        "parameter": list(found),
+        "mean": [value["mean"] for value in found.values()],
+        "σ": [value["sigma"] for value in found.values()],
+    }
+    if all("best_fit" in value for value in found.values()):
+        table["best fit"] = [value["best_fit"] for value in found.values()]
+    if all("limit95" in value for value in found.values()):
+        table |= {name: [value["limit95"][k] for value in found.values()] for k, name in enumerate(("95 % from", "to"))}
+    return table
+
+
+def _measured(value: Any) -> str:
+    return f"{value['mean']:.3f} ± {value['sigma']:.3f}".replace("-", "\u2212")
+
+
+def _title(description: dict[str, Any]) -> str:
+    return str(description.get("extname") or "") if description.get("extname") not in ("xtension",) else "map"
+
+
+def _words(value: Any) -> str:
+    return ", ".join(dict.fromkeys(str(one) for one in value)) if isinstance(value, list | tuple) else str(value)

@@ -1,10 +1,13 @@
 """Masks: apodisation against a direct search over all holes and against the formula on a cap; moments; shapes."""
 
+from pathlib import Path
+
 import healpy as hp
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from lensrec.sky.io import read_mask, write_map
 from lensrec.sky.masks import apodise, disc, galactic_cut, mask_moments
 
 
@@ -159,3 +162,22 @@ def test_disc() -> None:
 def test_errors_are_said(call, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("nside", [32, 64])
+@pytest.mark.parametrize("cut", [3, 5, 8, 10, 12, 20, 40])
+def test_a_cut_of_any_width_is_read_back(cut: float, nside: int, tmp_path: Path) -> None:
+    """Its pixels follow each other in RING order, which must not be taken for a sign of the other ordering."""
+    mask = apodise(galactic_cut(nside, np.radians(cut)), np.radians(1.0))
+    write_map(tmp_path / "mask.fits", mask, unit="", column_names=["MASK"], dtype=np.float64)
+    np.testing.assert_allclose(read_mask(tmp_path / "mask.fits", nside=nside), mask, atol=1e-12)
+
+
+@pytest.mark.parametrize("nside", [32, 64])
+@pytest.mark.parametrize("radius", [10, 40])
+def test_a_disc_in_the_wrong_ordering_is_found(radius: float, nside: int, tmp_path: Path) -> None:
+    mask = np.zeros(12 * nside**2)
+    mask[hp.query_disc(nside, hp.ang2vec(100, -60, lonlat=True), np.radians(radius))] = 1.0
+    write_map(tmp_path / "mask.fits", hp.reorder(mask, r2n=True), unit="", column_names=["MASK"])
+    with pytest.raises(ValueError, match="NESTED"):
+        read_mask(tmp_path / "mask.fits", nside=nside)

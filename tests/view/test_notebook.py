@@ -4,9 +4,10 @@ from base64 import b64decode
 from html.parser import HTMLParser
 
 import numpy as np
+import pytest
 
 from lensrec.view.maps import mollweide_figure
-from lensrec.view.notebook import html_of
+from lensrec.view.notebook import html_of, text_of
 
 
 class _Reader(HTMLParser):
@@ -52,3 +53,17 @@ def test_without_a_picture() -> None:
     page = _read(html_of(None, "nothing yet", {}))
     assert page.text == ["nothing yet"]
     assert page.images == []
+
+
+def test_tables_and_several_pictures() -> None:
+    figures = [mollweide_figure([np.arange(48.0)], ["a"], unit="T", columns=1) for _ in range(2)]
+    page = _read(html_of(figures, "two", {}, tables=[{"": ["T", "Q"], "mean <µK>": [1.0, -2.5e-7]}], dpi=30))
+    assert page.text == ["two", "mean <µK>", "T", "1", "Q", "−2.5e−07"]
+    assert len(page.images) == 2
+    with pytest.raises(ValueError, match="shorter"):
+        html_of(None, "", {}, tables=[{"a": [1], "b": []}])
+
+
+def test_the_same_as_lines() -> None:
+    text = text_of("map", {"nside": 2, "unit": "µK"}, [{"": ["T", "Q"], "mean": [1.0, -2.5]}])
+    assert text.splitlines() == ["map", "  nside  2", "  unit   µK", "     mean", "  T  1", "  Q  −2.5"]
