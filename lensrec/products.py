@@ -82,7 +82,9 @@ def read_amplitude(path: Path) -> Entries:
     """
     found = read_json(path, finite=True)
     about, fits = found["about"], [value for key, value in found.items() if key != "about"]
-    numbers = [fit.get(key) if isinstance(fit, dict) else None for fit in fits for key in ("mean", "sigma", "chi2", "ndof")]
+    numbers = [
+        fit.get(key) if isinstance(fit, dict) else None for fit in fits for key in ("mean", "sigma", "chi2", "ndof")
+    ]
     numbers += [about.get(key) if isinstance(about, dict) else None for key in ("L_low", "L_high")]
     words = [about.get(key) if isinstance(about, dict) else None for key in ("taken_off", "not_taken_off")]
     if not fits or not all(isinstance(number, int | float) for number in numbers):
@@ -148,13 +150,15 @@ def read_matrices(path: Path) -> dict[str, NDArray]:
 
 
 def check_columns(path: Path, table: Mapping[str, NDArray], count: str, length: int | None = None) -> None:
-    """See that a column counts 0, 1, 2, … to the end of a table, or as far as it should.
+    """See that a table has numbers alone, and a column that counts 0, 1, 2, … to its end, or as far as it should.
 
     Raises
     ------
     RunError
         If it does not.
     """
+    if words := [name for name, values in table.items() if values.dtype.kind not in "fiu"]:
+        raise RunError(_damaged(path, f"the column {words[0]} holds no numbers"))
     numbers = table[count]
     if numbers.dtype.kind not in "iu" or not np.array_equal(numbers, np.arange(len(numbers))):
         raise RunError(_damaged(path, f"the column {count} does not count from 0"))

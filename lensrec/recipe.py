@@ -17,7 +17,6 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import (
     BeforeValidator,
     Field,
-    NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
@@ -25,9 +24,19 @@ from pydantic import (
 )
 
 from lensrec.notation import ARCMIN, write_yaml
-from lensrec.recipe_checks import invertible_lmax, problems
+from lensrec.recipe_checks import HIGHEST_LMAX, invertible_lmax, problems, too_many_bins
 from lensrec.recipe_files import SCANS, RecipeError, beside, find_recipe, override, put, read_recipe
-from lensrec.recipe_section import DERIVED, Arcmin, Degrees, Noise, Precision, Section
+from lensrec.recipe_section import (
+    DERIVED,
+    Arcmin,
+    Degrees,
+    Multipole,
+    Noise,
+    PositiveMultipole,
+    Precision,
+    Section,
+    Title,
+)
 from lensrec.recipe_split import Bandpowers, Split
 
 
@@ -57,19 +66,27 @@ def _parse_estimators(value: Any) -> Any:
 # Lensing makes B modes from E modes of far smaller scales: with this margin no more than 1 % of C^BB is missing.
 LENSING_MARGIN = 1500
 
+MOST_SKIES = 1_000_000
+"""Skies are numbered below it, and those that a reconstruction draws for itself above."""
+
+
+Amplitude = Annotated[float, Field(ge=0, le=100)]
+Slope = Annotated[float, Field(ge=-20)]
+
 
 class Cosmology(Section):
     """Parameters by CAMB's names; the defaults are Planck 2018 TT,TE,EE+lowE+lensing (1807.06209, Table 2)."""
 
-    H0: PositiveFloat = 67.36
-    ombh2: PositiveFloat = 0.02237
-    omch2: NonNegativeFloat = 0.1200
-    mnu: NonNegativeFloat = 0.06
-    omk: float = 0.0
-    tau: NonNegativeFloat = 0.0544
-    As: PositiveFloat = 2.100e-9
-    ns: float = 0.9649
-    lens_potential_accuracy: NonNegativeFloat = 4.0
+    # bounds are far beyond any data, and within what CAMB takes
+    H0: Annotated[float, Field(ge=20, le=200)] = 67.36
+    ombh2: Annotated[float, Field(ge=5e-3, le=0.3)] = 0.02237
+    omch2: Annotated[float, Field(gt=0, le=2)] = 0.1200
+    mnu: Annotated[float, Field(ge=0, le=10)] = 0.06
+    omk: Annotated[float, Field(ge=-0.5, le=0.5)] = 0.0
+    tau: Annotated[float, Field(ge=0, le=0.5)] = 0.0544
+    As: Annotated[float, Field(ge=1e-11, le=1e-7)] = 2.100e-9
+    ns: Annotated[float, Field(ge=0, le=3)] = 0.9649
+    lens_potential_accuracy: Annotated[float, Field(ge=0, le=20)] = 4.0
 
     def parameters(self) -> dict[str, float]:
         """The physical parameters alone, without accuracy settings."""
@@ -80,13 +97,13 @@ class Sky(Section):
     """The simulated sky: its pixels, band limits, random numbers and lensing amplitudes."""
 
     nside: Annotated[int, Field(ge=1, le=8192)] = 512
-    lmax: PositiveInt = DERIVED  # band limit of the unlensed sky; 3 nside - 1, at least lmax_data + 1500
-    lmax_data: PositiveInt = DERIVED  # band limit of the beam-convolved data map; 2 nside, or lmax
+    lmax: PositiveMultipole = DERIVED  # band limit of the unlensed sky; 3 nside - 1, at least lmax_data + 1500
+    lmax_data: PositiveMultipole = DERIVED  # band limit of the beam-convolved data map; 2 nside, or lmax
     seed: NonNegativeInt = 0
     phi_seed: NonNegativeInt = DERIVED  # seed of the lensing potential; the same
-    n_sims: PositiveInt = 1
-    a_phi: NonNegativeFloat = 1.0  # scales the C_L^φφ that remaps (four-point)
-    a_smooth: NonNegativeFloat = DERIVED  # smoothing of the power spectra (two-point); a_phi
+    n_sims: Annotated[int, Field(gt=0, le=MOST_SKIES)] = 1
+    a_phi: Amplitude = 1.0  # scales the C_L^φφ that remaps (four-point)
+    a_smooth: Amplitude = DERIVED  # smoothing of the power spectra (two-point); a_phi
     epsilon: Annotated[float, Field(ge=1e-12, le=1e-3)] = 1e-7
     precision: Precision = "double"
     polarisation: bool = True
@@ -111,9 +128,9 @@ class Instrument(Section):
     noise_t: Noise = 6.0
     noise_p: Noise = DERIVED  # sqrt(2) noise_t
     lknee_t: PositiveFloat | None = None
-    slope_t: float | None = None
+    slope_t: Slope | None = None
     lknee_p: PositiveFloat | None = None
-    slope_p: float | None = None
+    slope_p: Slope | None = None
     pixel_window: Literal["none", "healpix"] = "none"
     hits: Path | None = None  # a map of hits or weights in FITS; or ecliptic, equatorial: more of them near those poles
 
@@ -166,26 +183,32 @@ class Reconstruction(Section):
     """Estimators, the CMB multipoles they read, and the lensing multipoles L they return."""
 
     estimators: Annotated[tuple[Estimator, ...], BeforeValidator(_parse_estimators), Field(min_length=1)] = DERIVED
-    lmin_t: Annotated[int, Field(ge=2)] = DERIVED  # 100, at most half of lmax_t
-    lmax_t: Annotated[int, Field(ge=2)] = DERIVED  # lmax_data, at most 3000
-    lmin_p: Annotated[int, Field(ge=2)] = DERIVED  # 100, at most half of lmax_p
-    lmax_p: Annotated[int, Field(ge=2)] = DERIVED  # lmax_data, at most 3000
-    L_min: PositiveInt = 2
-    L_max: PositiveInt = DERIVED  # the larger of lmax_t and lmax_p
+    lmin_t: Multipole = DERIVED  # 100, at most half of lmax_t
+    lmax_t: Multipole = DERIVED  # lmax_data, at most 3000
+    lmin_p: Multipole = DERIVED  # 100, at most half of lmax_p
+    lmax_p: Multipole = DERIVED  # lmax_data, at most 3000
+    L_min: PositiveMultipole = 2
+    L_max: Annotated[int, Field(ge=1, le=2 * HIGHEST_LMAX)] = DERIVED  # the larger of lmax_t and lmax_p
     n_bins: PositiveInt = DERIVED  # 20, fewer where L_max is low; or as many as bin_edges make
     bin_edges: tuple[NonNegativeInt, ...] = DERIVED  # bin i is edge_i <= L < edge_(i+1); even steps in sqrt(L)
     gradient_weights: Literal["gradient", "lensed", "unlensed"] = "gradient"
     filter: Literal["isotropic", "optimal"] = "isotropic"  # optimal: Wiener filter of mask and uneven noise
     harden: tuple[Literal["mask", "noise", "sources"], ...] = ("sources",)  # what TTH is hardened against
-    mean_field_sims: NonNegativeInt = 0  # Gaussian skies, for the mean field and N0
+    mean_field_sims: Annotated[int, Field(ge=0, le=MOST_SKIES)] = 0  # Gaussian skies, for the mean field and N0
     rdn0: Literal["none", "analytic", "simulations"] = "analytic"  # N0 of the data's own power; with the Gaussian skies
     n1: Literal["none", "fiducial", "fitted"] = "fiducial"  # of the fiducial C^φφ, or of that fitted to the band powers
     mc_response: Literal["none", "report", "apply"] = "none"  # response from lensed skies, reported or also divided out
-    response_sims: PositiveInt = 8  # pairs of skies for it, lensed by φ and by −φ
+    response_sims: Annotated[int, Field(ge=1, le=MOST_SKIES)] = 8  # pairs of skies for it, lensed by φ and by −φ
     precision: Precision = "double"
 
     def completed(self, sky: Sky) -> Self:
-        """A copy in which what was left out is filled in for this sky."""
+        """A copy in which what was left out is filled in for this sky.
+
+        Raises
+        ------
+        ValueError
+            If there are to be more bins than multipoles.
+        """
         out = self.model_copy()
         top = min(sky.lmax_data, invertible_lmax(sky.nside), 3000)
         usual = tuple(Estimator)[:6] if sky.polarisation else (Estimator.TT,)
@@ -194,6 +217,8 @@ class Reconstruction(Section):
         out._fill(L_max=max(out.lmax_t, out.lmax_p))
         by_range = max(1, min(20, (out.L_max + 1 - out.L_min) // 3))
         out._fill(n_bins=by_range if out.bin_edges is None else max(1, len(out.bin_edges) - 1))
+        if out.bin_edges is None and out.n_bins > out.L_max:
+            raise ValueError(too_many_bins(out))
         out._fill(bin_edges=_even_edges(out.L_min, out.L_max, out.n_bins))
         return out
 
@@ -215,7 +240,7 @@ class Recipe(Section):
     Read-only. `load` reads a file, `model_validate` a dictionary; both raise RecipeError.
     """
 
-    name: str = "unnamed"
+    name: Title = "unnamed"
     description: str = ""
     cosmology: Cosmology = Cosmology()
     sky: Sky = Sky()
@@ -306,7 +331,7 @@ class Recipe(Section):
 class PipelineRecipe(Section):
     """A whole run: which recipe, with what changed, and the stages to go through, in order."""
 
-    name: str = "unnamed"
+    name: Title = "unnamed"
     description: str = ""
     recipe: str
     stages: tuple[Literal["simulate", "reconstruct", "bandpowers", "split", "view"], ...] = (
@@ -332,7 +357,7 @@ class PipelineRecipe(Section):
             if "recipe" not in data and key in data:
                 raise RecipeError(f"{file} is a {kind}, not a pipeline: lensrec {kind} takes it")
         pipeline = cls.model_validate(data)
-        named = beside(file, pipeline.recipe)
+        named = beside(file, pipeline.recipe, "recipe")
         return pipeline.model_copy(update={"recipe": str(named)}) if named.is_file() else pipeline
 
     def sky_recipe(self, overrides: Iterable[str] = ()) -> Recipe:

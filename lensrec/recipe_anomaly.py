@@ -12,7 +12,7 @@ from lensrec.notation import write_yaml
 from lensrec.recipe_files import RecipeError, find_recipe, override, read_recipe
 from lensrec.recipe_fit import FitRecipe
 from lensrec.recipe_forecast import ForecastPlan
-from lensrec.recipe_section import Section
+from lensrec.recipe_section import Section, Title
 
 
 class AnomalyRecipe(Section):
@@ -22,7 +22,7 @@ class AnomalyRecipe(Section):
     read has them put together, and no base.
     """
 
-    name: str = "unnamed"
+    name: Title = "unnamed"
     description: str = ""
     fits: dict[str, FitRecipe] = Field(min_length=1)
     forecast: ForecastPlan | None = None

@@ -1,9 +1,12 @@
 """What in a recipe cannot work, said in one line for each key: the key, its value, and what would do."""
 
 import difflib
+import re
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
+
+from lensrec.notation import shown, shown_key
 
 if TYPE_CHECKING:
     from pydantic import BaseModel, ValidationError
@@ -12,6 +15,14 @@ if TYPE_CHECKING:
 
 
 HIGHEST_LMAX = 32768
+
+MOST_LINES = 100
+"""Mistakes that are told; who makes more of them has another file in mind."""
+
+LONGEST_KEY = 80
+
+_KIND = re.compile(r"constrained-\w+|literal\[.*\]|float|int")
+"""What pydantic puts behind a key that takes values of several kinds."""
 
 
 def invertible_lmax(nside: int) -> int:
@@ -37,31 +48,37 @@ def problems(recipe: "Recipe") -> Iterator[str]:
 def explain(error: "ValidationError", model: "type[BaseModel]") -> list[str]:
     """A line for each thing that pydantic found wrong in a dictionary meant for `model`."""
     lines = []
-    for item in error.errors():
-        key = ".".join(str(part) for part in item["loc"] if isinstance(part, str))
-        kind, value, context = item["type"], item["input"], item.get("ctx", {})
+    said: set[str] = set()
+    for item in error.errors()[:MOST_LINES]:
+        words = [part for part in item["loc"] if isinstance(part, str)]
+        path = ".".join(word for word in words if not _KIND.fullmatch(word))
+        if len(words) > path.count(".") + 1 and path in said:
+            continue  # a key that takes either of two kinds is wrong once
+        said.add(path)
+        kind, value, context = item["type"], shown(item["input"]), item.get("ctx", {})
+        key = shown_key(path)
         if kind == "extra_forbidden":
-            lines.append(f"{key}: unknown key; {_suggest(key, model)}")
+            lines.append(f"{key}: unknown key; {_suggest(path[:LONGEST_KEY], model)}")
         elif kind == "missing":
             lines.append(f"{key}: is missing")
         elif kind == "value_error":
-            lines += [f"{key}: {line}" if key else line for line in str(context["error"]).splitlines()]
+            lines += [f"{key}: {line}" if key else line for line in str(context["error"]).split("\n")]
         elif kind == "enum":
-            lines.append(f"{key}: unknown estimator {value!r}; there are {', '.join(_members(context))}")
+            lines.append(f"{key}: unknown estimator {value}; there are {', '.join(_members(context))}")
         elif kind in ("model_type", "model_attributes_type", "dict_type"):
-            lines.append(f"{key or 'recipe'}: {value!r} stands where keys and values should; e.g. 'nside: 512'")
+            lines.append(f"{key or 'recipe'}: {value} stands where keys and values should; e.g. 'nside: 512'")
         else:
-            lines.append(f"{key}: {value!r} will not do; {_wanted(kind, context) or item['msg']}")
+            lines.append(f"{key or 'recipe'}: {value} will not do; {_wanted(kind, context) or item['msg']}")
     return lines
 
 
 def _wanted(kind: str, context: dict[str, Any]) -> str:
     if kind == "greater_than_equal":
-        return f"at least {context['ge']:g}"
+        return f"at least {_number(context['ge'])}"
     if kind == "greater_than":
-        return f"more than {context['gt']:g}"
+        return f"more than {_number(context['gt'])}"
     if kind == "less_than_equal":
-        return f"at most {context['le']:g}"
+        return f"at most {_number(context['le'])}"
     if kind == "literal_error":
         return f"one of {context['expected']}"
     if kind.startswith("int_"):
@@ -73,6 +90,10 @@ def _wanted(kind: str, context: dict[str, Any]) -> str:
     if kind in ("tuple_type", "too_short"):
         return "a list such as [TT, EB]" if kind == "tuple_type" else "at least one"
     return "text" if kind in ("string_type", "path_type") else ""
+
+
+def _number(bound: float) -> str:
+    return str(bound) if isinstance(bound, int) else f"{bound:g}"
 
 
 def _members(context: dict[str, Any]) -> list[str]:
@@ -108,13 +129,13 @@ def _sky(sky: "Sky") -> Iterator[str]:
         below = 1 << (sky.nside.bit_length() - 1)
         yield f"sky.nside: {sky.nside} is not a power of two; {below} or {2 * below}"
         return
-    if sky.lmax > HIGHEST_LMAX:
-        yield f"sky.lmax: {sky.lmax} is beyond what is provided for; at most {HIGHEST_LMAX}"
     if sky.lmax_data > 3 * sky.nside - 1:
         yield (
             f"sky.lmax_data: {sky.lmax_data} is more than pixels of nside {sky.nside} can carry; "
             f"at most {3 * sky.nside - 1}, or sky.nside={_nside_for(sky.lmax_data // 3 + 1)}"
         )
+    if sky.lmax > HIGHEST_LMAX:
+        yield f"sky.lmax: {sky.lmax} is beyond what is provided for; at most {HIGHEST_LMAX}"
     if sky.lmax_data > sky.lmax:
         yield f"sky.lmax_data: {sky.lmax_data} is above the sky's own band limit; at most sky.lmax = {sky.lmax}"
     if sky.precision == "single" and sky.epsilon < 1e-5:
@@ -166,15 +187,20 @@ def _lensing_range(rec: "Reconstruction") -> Iterator[str]:
             "give one of the two and set the other to null"
         )
     elif any(b <= a for a, b in pairwise(edges)):
-        yield (
-            f"reconstruction.n_bins: {rec.n_bins} bins leave some without an L between {rec.L_min} and {rec.L_max}; "
-            "fewer, or bin_edges that rise"
-        )
+        yield too_many_bins(rec)
     elif edges[0] < rec.L_min or edges[-1] > rec.L_max + 1:
         yield (
             f"reconstruction.bin_edges: {edges[0]} to {edges[-1]} leave the range of L; "
             f"from {rec.L_min} to {rec.L_max + 1}"
         )
+
+
+def too_many_bins(rec: "Reconstruction") -> str:
+    """A line that says so."""
+    return (
+        f"reconstruction.n_bins: {rec.n_bins} bins leave some without an L between {rec.L_min} and {rec.L_max}; "
+        "fewer, or bin_edges that rise"
+    )
 
 
 def _mean_field(rec: "Reconstruction") -> Iterator[str]:

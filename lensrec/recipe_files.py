@@ -5,7 +5,7 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any, Literal
 
-from lensrec.notation import read_yaml
+from lensrec.notation import LONGEST, read_yaml, shown, shown_key
 
 SCANS = ("ecliptic", "equatorial")
 """Patterns of hits that need no file."""
@@ -23,13 +23,22 @@ def find_recipe(path: str | Path, kind: Literal["sims", "pipelines"] = "sims") -
     RecipeError
         If there is none, with the names that there are.
     """
-    file = Path(path).expanduser()
-    if file.is_file():
-        return file.resolve()
+    file = _there(path)
+    if file is not None:
+        return file
     shipped = shipped_recipes(kind)
     if str(path) in shipped:
         return shipped[str(path)]
-    raise RecipeError(f"no recipe {str(path)!r}: give a YAML file, or one of {', '.join(shipped)}")
+    raise RecipeError(f"no recipe {shown(str(path))}: give a YAML file, or one of {', '.join(shipped)}")
+
+
+def _there(path: str | Path) -> Path | None:
+    """A file, if there is one; a name too long for one, or with NUL in it, is none."""
+    try:
+        file = Path(path).expanduser()
+        return file.resolve() if file.is_file() else None
+    except (OSError, RuntimeError, ValueError):  # RuntimeError: ~nobody has no home
+        return None
 
 
 def shipped_recipes(kind: Literal["sims", "pipelines"]) -> dict[str, Path]:
@@ -50,13 +59,13 @@ def override(data: Mapping[str, Any], overrides: Iterable[str]) -> dict[str, Any
     for text in overrides:
         key, equals, value = text.partition("=")
         if not equals or not key.strip():
-            raise RecipeError(f"{text!r} sets nothing; write key=value, e.g. sky.nside=1024")
+            raise RecipeError(f"{shown(text)} sets nothing; write key=value, e.g. sky.nside=1024")
         try:
             parsed = read_yaml(value)
         except ValueError:
             parsed = value
         if key.strip() in ("mask.file", "instrument.hits") and isinstance(parsed, str) and parsed not in SCANS:
-            parsed = str(Path(parsed).expanduser().resolve())
+            parsed = str(beside(Path("here"), parsed, key.strip()))
         put(out, key.strip(), parsed)
     return out
 
@@ -69,12 +78,14 @@ def put(data: dict[str, Any], key: str, value: Any) -> None:
             data[name] = {}
         data = data[name]
         if not isinstance(data, dict):
-            raise RecipeError(f"{key}: {name} has no keys of its own")
+            raise RecipeError(f"{shown_key(key)}: {shown_key(name)} has no keys of its own")
     data[last] = value
 
 
 def read_recipe(file: Path) -> dict[str, Any]:
     """The plain data of a recipe's file, its paths made absolute from the file's folder; raises RecipeError."""
+    if (size := file.stat().st_size) > LONGEST:
+        raise RecipeError(f"{file}: {size} bytes are more than any recipe has; at most {LONGEST}")
     try:
         data = read_yaml(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as err:
@@ -86,10 +97,16 @@ def read_recipe(file: Path) -> dict[str, Any]:
     for section, key in (("mask", "file"), ("instrument", "hits")):
         part = data.get(section)
         if isinstance(part, dict) and isinstance(part.get(key), str) and part[key] not in SCANS:
-            data = {**data, section: {**part, key: str(beside(file, part[key]))}}
+            data = {**data, section: {**part, key: str(beside(file, part[key], f"{section}.{key}"))}}
     return data
 
 
-def beside(file: Path, path: str) -> Path:
-    """A path as seen from the folder of a file."""
-    return (file.resolve().parent / Path(path).expanduser()).resolve()
+def beside(file: Path, path: str, key: str) -> Path:
+    """A path as seen from the folder of a file; raises RecipeError, naming the key, if no file can have that name."""
+    try:
+        found = (file.resolve().parent / Path(path).expanduser()).resolve()
+        found.is_file()  # where the name is too long, or has a NUL in it, that is an error
+    except (OSError, RuntimeError, ValueError) as err:
+        why = getattr(err, "strerror", None) or err
+        raise RecipeError(f"{key}: {shown(path)} cannot be the name of a file ({why})") from None
+    return found

@@ -4,19 +4,19 @@ import hashlib
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import (
+    Field,
     NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
-    PositiveInt,
     model_validator,
 )
 
 from lensrec.notation import write_yaml
 from lensrec.recipe_files import RecipeError, beside, find_recipe, override, read_recipe
-from lensrec.recipe_section import DERIVED, Names, Section
+from lensrec.recipe_section import DERIVED, Names, Section, Title
 
 DATA = (
     "planck2018_plik_lite",
@@ -75,15 +75,15 @@ class Sampler(Section):
 
     kind: Literal["mcmc", "importance"] = "mcmc"
     r_minus_1: PositiveFloat = 0.02  # Gelman and Rubin's, of the means, at which a chain may stop
-    draws: PositiveInt = 20000  # of importance sampling
-    max_samples: PositiveInt = 200000  # accepted steps after which a chain gives up
+    draws: Annotated[int, Field(ge=1, le=10_000_000)] = 20000  # of importance sampling
+    max_samples: Annotated[int, Field(ge=1, le=10**9)] = 200000  # accepted steps after which a chain gives up
     seed: NonNegativeInt = 1180
 
 
 class FitRecipe(Section):
     """Which data, which model, what is free, and how it is sampled."""
 
-    name: str = "unnamed"
+    name: Title = "unnamed"
     description: str = ""
     data: Names = (
         "planck2018_plik_lite",
@@ -94,7 +94,7 @@ class FitRecipe(Section):
     neutrinos: Neutrinos = Neutrinos()
     A_L_TTTEEE: NonNegativeFloat | Literal["free"] = 1.0  # in the smoothing of TT, TE, EE
     A_L_phiphi: NonNegativeFloat | Literal["free"] = 1.0  # in the four-point function
-    tau: NonNegativeFloat = 0.0544  # centre and width of the prior that stands for the lowest E modes
+    tau: Annotated[float, Field(ge=0, le=0.5)] = 0.0544  # centre and width of the prior for the lowest E modes
     tau_sigma: PositiveFloat | None = 0.0073  # null: none
     transition: PositiveFloat | None = None  # of lscdm: ν of tanh[ν (z† − z)]; null: abrupt
     sampler: Sampler = Sampler()
@@ -150,7 +150,7 @@ class FitRecipe(Section):
         if "recipe" in data or "fits" in data:
             raise RecipeError(f"{file} is a pipeline: lensrec run takes it")
         if isinstance(names := data.get("data"), list):
-            data["data"] = [str(beside(file, n)) if str(n).endswith(".fits") else n for n in names]
+            data["data"] = [str(beside(file, str(n), "data")) if str(n).endswith(".fits") else n for n in names]
         return cls.model_validate(override(data, overrides))
 
     def dump(self) -> str:

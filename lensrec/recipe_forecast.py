@@ -2,19 +2,19 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import PositiveFloat, PositiveInt
+from pydantic import Field
 
 from lensrec.notation import write_yaml
 from lensrec.recipe_files import RecipeError, beside, find_recipe, override, read_recipe
-from lensrec.recipe_section import Names, Section
+from lensrec.recipe_section import Names, Section, Title
 
 
 class ForecastPlan(Section):
     """Which surveys to come are forecast, in which models."""
 
-    name: str = "unnamed"
+    name: Title = "unnamed"
     description: str = ""
     experiments: Names = ("so_baseline", "so_goal")  # of planck, act_dr6, so_baseline, so_goal, cmb_s4
     models: Names = ("mnu", "mnu_A_L")  # of mnu, A_L, mnu_A_L, w0wa_mnu: what is free beside ΛCDM
@@ -26,8 +26,8 @@ class ForecastPlan(Section):
     delensed: bool = False  # TT, TE, EE delensed with the survey's own φ̂
     neutrinos: Literal["degenerate", "one"] = "degenerate"
     so_noise: Path | None = None  # folder of the published noise curves of the Simons Observatory
-    lmax: PositiveInt = 4000
-    lens_potential_accuracy: PositiveFloat = 2.0
+    lmax: Annotated[int, Field(ge=100, le=10_000)] = 4000
+    lens_potential_accuracy: Annotated[float, Field(gt=0, le=20)] = 2.0
 
     @classmethod
     def load(cls, path: str | Path, overrides: Iterable[str] = ()) -> Self:
@@ -37,7 +37,7 @@ class ForecastPlan(Section):
         if {"recipe", "fits", "data"} & set(data):
             raise RecipeError(f"{file} is no forecast; lensrec forecast takes experiments, models, tau_priors, bao")
         if isinstance(folder := data.get("so_noise"), str):
-            data["so_noise"] = str(beside(file, folder))
+            data["so_noise"] = str(beside(file, folder, "so_noise"))
         return cls.model_validate(override(data, overrides))
 
     def dump(self) -> str:

@@ -2,9 +2,9 @@
 
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveFloat
 
-from lensrec.recipe_section import DERIVED, Section
+from lensrec.recipe_section import DERIVED, Multipole, PositiveMultipole, Section
 
 if TYPE_CHECKING:
     from lensrec.recipe import Recipe
@@ -26,16 +26,16 @@ def too_few(skies: int) -> str:
 class Bandpowers(Section):
     """Band powers of T, E (and B), and the covariance of these and of those of φ̂."""
 
-    lmin: Annotated[int, Field(ge=2)] = DERIVED  # of the first band; 30, at most a tenth of lmax
-    lmax: Annotated[int, Field(ge=2)] = DERIVED  # that no band passes; as reconstruction reads, at most 9/4 nside
-    lmax_t: Annotated[int, Field(ge=2)] = DERIVED  # that no band of TT and TE passes; reconstruction.lmax_t
-    lmax_p: Annotated[int, Field(ge=2)] = DERIVED  # that no band of TE, EE and BB passes; reconstruction.lmax_p
-    width: PositiveInt = DERIVED  # multipoles in a band; 30, less where lmax is low
+    lmin: Multipole = DERIVED  # of the first band; 30, at most a tenth of lmax
+    lmax: Multipole = DERIVED  # that no band passes; as reconstruction reads, at most 9/4 nside
+    lmax_t: Multipole = DERIVED  # that no band of TT and TE passes; reconstruction.lmax_t
+    lmax_p: Multipole = DERIVED  # that no band of TE, EE and BB passes; reconstruction.lmax_p
+    width: PositiveMultipole = DERIVED  # multipoles in a band; 30, less where lmax is low
     spectra: Annotated[tuple[Literal["TT", "TE", "EE", "BB"], ...], Field(min_length=1)] = DERIVED  # all but BB
     pure_b: bool = False  # purify B of what E leaks into it behind a mask; where BB is wanted, it should be
     estimator: str = DERIVED  # whose φ̂ is joined to them; MV, or the first of reconstruction.estimators
     covariance: Literal["analytic", "simulations"] = "analytic"  # simulations: shrunk towards the analytic one
-    splits: PositiveInt = 1  # of the data: 1 takes the noise bias off auto-spectra, more take cross-spectra of so many
+    splits: Annotated[int, Field(ge=1, le=1000)] = 1  # of the data: 1 takes the noise bias off, more cross-spectra
 
     def completed(self, recipe: "Recipe") -> Self:
         """A copy in which what was left out is filled in.
@@ -71,8 +71,8 @@ class Split(Section):
     calibration: NonNegativeFloat = 0.0025  # standard deviation of the calibration of T; 0 holds it at 1
     polarisation: NonNegativeFloat = 0.005  # likewise of the polarisation efficiency
     beam: NonNegativeFloat = 0.0  # relative standard deviation of the beam's width; marginalised over in the covariance
-    L_min: PositiveInt = 40  # of the bands of φ̂ that are fitted
-    L_max: PositiveInt = 1000
+    L_min: PositiveMultipole = 40  # of the bands of φ̂ that are fitted
+    L_max: PositiveMultipole = 1000
 
     def completed(self, recipe: "Recipe") -> Self:
         """A copy in which what was left out is filled in."""

@@ -24,6 +24,9 @@ from lensrec.sky.map_write import replacing
 from lensrec.spectra.linear_data import BLOCKS, LinearData
 
 FORMAT = 1
+HIGHEST = 100_000
+"""Multipole to which windows are read."""
+
 _NOTE = "lensrec"
 _TYPES = {
     "TT": ("cl_00", "cmb_s0", "cmb_s0"),
@@ -151,7 +154,7 @@ def read_sacc(path: str | os.PathLike[str]) -> LinearData:
     ------
     MapError
         If the file is missing, cut short, no SACC file, or has no band powers of these kinds, no windows, or no
-        covariance.
+        covariance; or numbers that are not finite, or a covariance that is none.
     """
     import sacc
 
@@ -167,9 +170,17 @@ def read_sacc(path: str | os.PathLike[str]) -> LinearData:
             missing = "metadata" if cut else "covariance"
             raise MapError(f"has no {missing} of its band powers, as if cut short; fetch or write it again")
         try:
-            return _own(content) if _NOTE in content.metadata else _foreign(content, os.path.basename(os.fspath(path)))
-        except (KeyError, IndexError, TypeError, json.JSONDecodeError) as error:
-            raise MapError(f"SACC tables that do not fit together ({error!r}); write the file again") from error
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # numbers that are missing, and NaN; `_check_numbers` looks for them
+                own = _NOTE in content.metadata
+                data = _own(content) if own else _foreign(content, os.path.basename(os.fspath(path)))
+            _check_numbers(data)
+            return data
+        except MapError:
+            raise
+        except (LookupError, TypeError, AttributeError, ValueError, OverflowError, RecursionError) as error:
+            why = " ".join(str(error).split()) or type(error).__name__
+            raise MapError(f"SACC tables that do not fit together ({why}); write the file again") from error
 
 
 def _own(content: Any) -> LinearData:
@@ -179,9 +190,11 @@ def _own(content: Any) -> LinearData:
     rows = np.array([point.tags["row"] for point in content.data], dtype=np.int64)
     block = np.array([_block(point, content) for point in content.data])
     factor = _tags(content, "factor")
+    if not factor.all():
+        raise MapError("a factor between file and band powers is zero; write the file again")
     matrices: dict[str, dict[str, NDArray]] = {}
     for kind in ("windows", "corrections"):
-        matrices[kind] = {key: np.zeros((len(rows), lmax + 1)) for key, lmax in note[kind].items()}
+        matrices[kind] = {key: np.zeros((len(rows), _in_reach(lmax) + 1)) for key, lmax in note[kind].items()}
         for key, matrix in matrices[kind].items():
             if f"{kind}_{key}" in note["starts"]:
                 tracer = content.tracers[f"lensrec_{kind}_{key}"]
@@ -224,7 +237,7 @@ def _foreign(content: Any, name: str) -> LinearData:
     ends = np.zeros((len(keep), 2), dtype=np.int64)
     parts = list(_main_windows(content, block))
     for key in dict.fromkeys(key for key, *_ in parts):
-        lmax = max(int(ell.max()) for other, _, ell, _ in parts if other == key)
+        lmax = _in_reach(max(int(ell.max()) for other, _, ell, _ in parts if other == key))
         windows[key] = np.zeros((len(keep), lmax + 1))
     for key, i, ell, weight in parts:
         windows[key][i, ell] = weight * _scaling(key, int(ell.max()) + 1)[ell]
@@ -255,7 +268,7 @@ def _main_windows(content: Any, block: NDArray) -> Iterator[tuple[str, int, NDAr
         if isinstance(window, sacc.BandpowerWindow):
             weight = np.asarray(window.weight)[:, int(point.tags["window_ind"])]
         elif isinstance(window, sacc.windows.TopHatWindow):
-            ell = np.arange(int(window.min), int(window.max))
+            ell = np.arange(int(window.min), _in_reach(int(window.max)))
             yield key, i, ell, np.full(len(ell), 1.0 / len(ell))
             continue
         elif isinstance(window, sacc.windows.Window):
@@ -266,6 +279,13 @@ def _main_windows(content: Any, block: NDArray) -> Iterator[tuple[str, int, NDAr
         if not np.array_equal(ell, np.round(ell)):
             raise MapError(f"the window of band power {i} is not given at whole multipoles")
         yield key, i, ell.astype(np.int64), weight.astype(np.float64)
+
+
+def _in_reach(lmax: int) -> int:
+    """The multipole itself, if there is a place for it: windows are kept for every multipole from 0."""
+    if not 0 <= lmax <= HIGHEST:
+        raise MapError(f"windows go to l = {lmax}; at most {HIGHEST} are read")
+    return lmax
 
 
 def _scaling(block: str, size: int) -> NDArray[np.float64]:
@@ -303,10 +323,27 @@ def _ascii(value: str | int | float) -> str | int | float:
     return value.encode("ascii", "backslashreplace").decode() if isinstance(value, str) else value
 
 
+def _check_numbers(data: LinearData) -> None:
+    """See that what was read can be fitted."""
+    for name, array in _arrays(data).items():
+        if not np.isfinite(array).all():
+            raise MapError(f"the {name} holds a value that is not finite; write the file again")
+    sigma = np.sqrt(np.clip(np.diag(data.covariance), 0.0, None))
+    if not sigma.all():
+        raise MapError("a variance is not above zero; write the file again")
+    correlation = data.covariance / sigma / sigma[:, None]
+    # 1e-6: what sums of windows and single precision leave
+    if np.abs(correlation - correlation.T).max() > 1e-6 or np.linalg.eigvalsh(correlation)[0] < -1e-6:
+        raise MapError("the covariance is not symmetric and positive definite; write the file again")
+
+
 def _check_finite(data: LinearData) -> None:
-    arrays = {"mean": data.mean, "covariance": data.covariance, "offset": data.offset, "centre": data.centre}
-    arrays |= {f"window on {key}": matrix for key, matrix in data.windows.items()}
-    arrays |= {f"correction on {key}": matrix for key, matrix in data.corrections.items()}
-    for name, array in arrays.items():
+    for name, array in _arrays(data).items():
         if not np.isfinite(array).all():
             raise ValueError(f"{data.name}: the {name} holds a value that is not finite; no file was written")
+
+
+def _arrays(data: LinearData) -> dict[str, NDArray]:
+    arrays = {"mean": data.mean, "covariance": data.covariance, "offset": data.offset, "centre": data.centre}
+    arrays |= {f"window on {key}": matrix for key, matrix in data.windows.items()}
+    return arrays | {f"correction on {key}": matrix for key, matrix in data.corrections.items()}

@@ -1,6 +1,5 @@
 """What claims are judged by: the summaries and samples of fits that have been run, and forecasts."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lensrec.products import read_json
 from lensrec.recipe_fit import FitRecipe
 from lensrec.rundir import read_table
 
@@ -116,7 +116,7 @@ def read_chain_folder(folder: Path) -> Chain:
 
 @lru_cache(maxsize=64)
 def _read(file: Path, _changed: int) -> Chain:
-    summary = json.loads(file.read_text(encoding="utf-8"))
+    summary = read_json(file)
     return Chain(summary, read_table(file.parent / "samples.ecsv"))
 
 

@@ -1,6 +1,5 @@
 """Forecast: a plan in, every case with its covariance out, as plain data, a table and a picture."""
 
-import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from lensrec.engine import Progress, Workers
+from lensrec.products import read_json
 from lensrec.recipe_forecast import ForecastPlan
 from lensrec.rundir import write_json, write_table
 from lensrec.stages.forecast import ELLIPSES, MODELS, ForecastSettings, forecasts
@@ -46,7 +46,7 @@ def forecast_run(
     file = out / "forecast.json"
     asked = plan.model_dump(mode="json", exclude={"name", "description"})
     if file.is_file():
-        there = json.loads(file.read_text(encoding="utf-8"))
+        there = read_json(file)
         if there.get("plan") == asked:
             log.info("%s is there", file)
             return there

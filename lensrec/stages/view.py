@@ -1,6 +1,5 @@
 """View: the pictures of a run, from what the other stages left in it."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lensrec.products import read_amplitude
 from lensrec.rundir import RunDir, read_response, read_table, read_theory
 from lensrec.sky.io import read_alm, read_map, read_mask
 from lensrec.sphere.grids import healpix_grid
@@ -145,7 +145,7 @@ def _taken_off(run: RunDir, which: int | str) -> str:
     file = run.recon(which, "amplitude.json")
     if not run.has(file):
         return "N0 taken off"
-    about = json.loads(file.read_text(encoding="utf-8"))["about"]
+    about = read_amplitude(file)["about"]
     named = {"RDN0": "RDN0", "N0": "N0", "mean field": "mean field", "N1": "N1", "response": "simulated response"}
     words = [next((name for start, name in named.items() if start in text), text) for text in about["taken_off"]]
     lacking = "" if any("N1" in text for text in about["taken_off"]) else ", N1 not"

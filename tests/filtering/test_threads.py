@@ -13,7 +13,7 @@ from lensrec.sphere.grids import healpix_grid
 
 rng, grid, lmax = np.random.default_rng(1), healpix_grid(16), 40
 ell = np.arange(lmax + 1.0)
-signal = {"TT": 1e3 / (ell + 10) ** 2, "EE": 30 / (ell + 10) ** 2, "BB": 1 / (ell + 10) ** 2, "TE": 50 / (ell + 10) ** 2}
+signal = {key: level / (ell + 10) ** 2 for key, level in {"TT": 1e3, "EE": 30, "BB": 1, "TE": 50}.items()}
 z = np.repeat(np.cos(grid.theta), grid.nphi.astype(int))
 noise = np.where(abs(z) > 0.3, 1.0 + z**2, 0.0) * np.array([[1.0], [0.5]]) * 4 * np.pi / grid.npix
 modes = np.concatenate([monopole_dipole(grid), np.zeros((4, 2, grid.npix))], axis=1)

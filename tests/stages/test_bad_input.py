@@ -214,7 +214,7 @@ def test_a_sky_that_was_damaged_is_named(files: Path, tmp_path: Path) -> None:
     shutil.copy(files / "cut.fits", run / "sims" / "0000" / "data.fits")
     answer = lensrec("reconstruct", run)
     assert answer.status == 1
-    assert "0000/data.fits: not a sound FITS file" in one_line(answer)
+    assert "0000/data.fits is not whole; run lensrec simulate first" in one_line(answer)
     assert not (run / "recon" / "0000").exists()
 
 
