@@ -24,11 +24,22 @@ Workers: TypeAlias = "Executor | Engine | None"
 ATTEMPTS = 3
 """How often a task is tried that its worker or the file system has let down."""
 
+PATIENCE = 5.0
+"""Seconds without a result after which an engine is asked what may be the matter."""
+
 log = logging.getLogger(__name__)
 
 
 class EngineError(RuntimeError):
     """Workers that cannot be had, or that died; one line that says what happened and what would do."""
+
+
+class WorkerDied(OSError):
+    """Under one task, while the other workers go on; such a task is tried again."""
+
+
+ADVICE = "give fewer --workers, or a smaller sky; the same command goes on where this one was"
+"""To whom workers died, which lack of memory does."""
 
 
 class InProcess(Executor):
@@ -55,7 +66,7 @@ class Engine(ABC):
     about : str
         What it is, in words.
     lost : tuple of exception types
-        What a future raises when its worker died, not its task.
+        What a future raises when all workers of a session are gone, and another session is to be begun.
     """
 
     workers: int
@@ -84,6 +95,9 @@ class Engine(ABC):
         EngineError
             If no worker has that much.
         """
+
+    def look(self) -> None:  # noqa: B027  (most engines cannot be without workers)
+        """Called now and then while no task ends, to say what may be the matter."""
 
     def close(self) -> None:  # noqa: B027  (most engines hold nothing between sessions)
         """Let the workers go."""
@@ -172,15 +186,15 @@ def _run_on_engine(
         before = len(found)
         try:
             with engine.session(function, shared, count=len(todo) - before, memory=memory) as submit:
-                _gather(submit, todo, found, keep, attempts=ATTEMPTS)
+                _gather(submit, todo, found, keep, attempts=ATTEMPTS, look=engine.look)
         except engine.lost as error:
             losses = losses + 1 if len(found) == before else 1
             if losses >= ATTEMPTS:
                 raise EngineError(
                     f"{engine.about}: workers died {losses} times with no task done in between, which lack of memory "
-                    "does; give fewer --workers, or a smaller sky; the same command goes on where this one was"
+                    f"does; {ADVICE}"
                 ) from error
-            log.warning("%s: a worker died; %d tasks are begun again", engine.about, len(todo) - len(found))
+            log.warning("%s: workers were lost; %d tasks are begun again", engine.about, len(todo) - len(found))
 
 
 def _gather(
@@ -190,6 +204,7 @@ def _gather(
     keep: Callable[[int, Result], None],
     *,
     attempts: int,
+    look: Callable[[], None] = lambda: None,
 ) -> None:
     """Submit what has not been found, and keep each result as it comes."""
     tried = dict.fromkeys((n for n in range(len(todo)) if n not in found), 1)
@@ -197,12 +212,18 @@ def _gather(
     try:
         futures |= {submit(todo[number]): number for number in tried}
         while futures:
-            for future in wait(futures, return_when=FIRST_COMPLETED).done:
+            done = wait(futures, timeout=PATIENCE, return_when=FIRST_COMPLETED).done
+            if not done:
+                look()
+            # results first: an error may end the session, and what was done with it would be done again
+            for future in sorted(done, key=_failed):
                 number = futures.pop(future)
                 try:
                     keep(number, future.result())
                 except OSError as error:
-                    if tried[number] >= attempts:
+                    if tried[number] >= attempts and isinstance(error, WorkerDied):
+                        raise EngineError(f"{error}; {ADVICE}") from error
+                    if tried[number] >= attempts or getattr(error, "lasting", False):
                         raise
                     tried[number] += 1
                     log.warning("%s; tried again", error)
@@ -211,6 +232,10 @@ def _gather(
         for future in futures:
             future.cancel()
         raise
+
+
+def _failed(future: "Future[Any]") -> bool:
+    return future.cancelled() or future.exception() is not None
 
 
 def open_engine(

@@ -1,24 +1,30 @@
 """A Dask cluster: on this machine, of Slurm jobs, of the ranks of an MPI job, or one that is there already."""
 
+import atexit
 import logging
 import warnings
 from collections.abc import Callable, Iterator
-from concurrent.futures import CancelledError, Future
-from contextlib import ExitStack, contextmanager
+from concurrent.futures import Future, InvalidStateError
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from time import monotonic, sleep
 from typing import Any
 
 from lensrec.arrays import thread_count
 from lensrec.devices import visible_devices
-from lensrec.engine import Engine, EngineError
+from lensrec.engine import ADVICE, ATTEMPTS, Engine, EngineError, WorkerDied
 from lensrec.engine_pool import THREADS
+from lensrec.hold import held, under
 from lensrec.machine import available_memory
 
 log = logging.getLogger(__name__)
 
 TIMEOUT = "20s"
 """Within which a scheduler must answer."""
+
+MISSED = 6
+"""How many looks must find a cluster without workers before it is told."""
 
 EXTRA = "pip install 'lensrec[cluster]' brings it"
 
@@ -30,9 +36,23 @@ SETTINGS = {
     "distributed.worker.memory.pause": False,
     "distributed.worker.memory.terminate": 0.95,
     # NumPy's threads are left as they are in a single process, so that sums are made in the same order.
-    "distributed.nanny.pre-spawn-environ": {"MALLOC_TRIM_THRESHOLD_": 65536},
+    "distributed.nanny.pre-spawn-environ": {
+        "MALLOC_TRIM_THRESHOLD_": 65536,
+        "DASK_DISTRIBUTED__LOGGING__DISTRIBUTED": "critical",
+    },
     "distributed.comm.timeouts.connect": "20s",
+    # Once more, in case the death had another cause than the task.
+    "distributed.scheduler.allowed-failures": 1,
+    "distributed.deploy.lost-worker-timeout": "5s",
 }
+
+
+LEAVE_INTERRUPTS = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
+"""For workers of this machine: an interrupt from the terminal is for the command alone."""
+
+
+class ConnectionLost(Exception):
+    """The scheduler does not know of a task any more."""
 
 
 class DaskEngine(Engine):
@@ -46,19 +66,28 @@ class DaskEngine(Engine):
         What cluster it is.
     closing : ExitStack, optional
         Holds what must end with it.
+    revive : callable, optional
+        Begins workers anew that are gone for good.
     """
 
-    def __init__(self, client: Any, about: str, closing: ExitStack | None = None) -> None:
-        from distributed.comm import CommClosedError
-        from distributed.scheduler import KilledWorker
+    def __init__(
+        self,
+        client: Any,
+        about: str,
+        closing: ExitStack | None = None,
+        revive: Callable[[], Any] = lambda: None,
+    ) -> None:
+        from distributed.gc import disable_gc_diagnosis
 
-        self.lost: tuple[type[BaseException], ...] = (CancelledError, KilledWorker, CommClosedError)
+        disable_gc_diagnosis(force=True)  # in whose callback an interrupt would be lost
+        self.lost: tuple[type[BaseException], ...] = (ConnectionLost,)
         self._client, self._about, self._closing = client, about, closing or ExitStack()
+        self._revive, self._missed = revive, 0
 
     @property
     def workers(self) -> int:  # type: ignore[override]
         """Workers that are there now; they may come and go."""
-        return len(self._client.scheduler_info(n_workers=-1)["workers"])
+        return len(self._infos())
 
     @property
     def about(self) -> str:  # type: ignore[override]
@@ -71,14 +100,45 @@ class DaskEngine(Engine):
     ) -> Iterator[Callable[[Any], Future[Any]]]:
         """See `Engine.session`. What is shared is kept by the scheduler, for workers that come later."""
         self._require(memory)
-        executor = self._client.get_executor(pure=False, retries=0, **self._resources(memory))
-        if shared is None:
-            yield partial(executor.submit, function)
-            return
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Sending large graph")
-            common = self._client.submit(_same, shared, pure=False)
-        yield partial(executor.submit, function, common)
+        given = []
+        if shared is not None:
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", message="Sending large graph")
+                given.append(self._client.submit(_same, shared, pure=False))
+        yield partial(self._submit, self._resources(memory), function, *given)
+
+    def _submit(self, resources: dict[str, Any], function: Callable[..., Any], *given: Any) -> Future[Any]:
+        """A task's future of `concurrent.futures`; the client's own ones never end when it loses the scheduler."""
+        from distributed.scheduler import KilledWorker
+
+        outcome: Future[Any] = Future()
+        if self._client.status != "running":
+            raise ConnectionLost
+        ruled = () if (hold := held()) is None else (under, hold)
+        task = self._client.submit(*ruled, function, *given, pure=False, retries=0, **resources)
+
+        def pass_on(done: Any) -> None:
+            error: BaseException | None = None
+            result = None
+            try:
+                result = done.result()
+            except KilledWorker:
+                error = WorkerDied(f"{self._about}: workers died under the same task, which lack of memory does")
+            except BaseException as raised:
+                error = ConnectionLost() if done.status in ("cancelled", "lost") else raised
+            with suppress(InvalidStateError):  # it was cancelled here
+                outcome.set_exception(error) if error else outcome.set_result(result)
+
+        task.add_done_callback(pass_on)
+        outcome.add_done_callback(lambda mine: mine.cancelled() and task.cancel())
+        return outcome
+
+    def look(self) -> None:
+        """Begin workers anew where that is this command's to do, and warn of a cluster that has none left."""
+        self._revive()
+        self._missed = 0 if self._infos() else self._missed + 1
+        if self._missed == MISSED:
+            log.warning("%s has no workers; work goes on with the first that comes", self._about)
 
     def close(self) -> None:
         """Leave the cluster, and end it if it was begun here."""
@@ -86,10 +146,28 @@ class DaskEngine(Engine):
         self._closing.close()
 
     def _infos(self) -> list[dict[str, Any]]:
-        try:
-            return list(self._client.scheduler_info(n_workers=-1)["workers"].values())
-        except OSError as error:
-            raise EngineError(f"{self._about} does not answer any more ({error})") from error
+        """What its workers say of themselves.
+
+        Raises
+        ------
+        EngineError
+            If there is no scheduler, for as long as one is waited for.
+        """
+        from dask.utils import parse_timedelta
+
+        until = monotonic() + 1.5 * parse_timedelta(TIMEOUT)
+        while self._client.status == "connecting" and monotonic() < until:
+            sleep(0.1)
+        reason: object = f"connection {self._client.status}"
+        if self._client.status == "running":
+            try:
+                return list(self._client.scheduler_info(n_workers=-1)["workers"].values())
+            except OSError as error:
+                reason = error
+        raise EngineError(
+            f"{self._about}: the scheduler does not answer any more ({reason}); start one again, and the same command "
+            "goes on where this one was"
+        )
 
     def _require(self, memory: int) -> None:
         """Refuse what no worker has the memory for."""
@@ -125,7 +203,8 @@ def open_dask(name: str, *, workers: int = 0, memory: int = 0, threads: int = 0)
     except ImportError as error:
         raise EngineError(f"--engine {name}: Dask is not installed; {EXTRA}") from error
     dask.config.set(SETTINGS)
-    logging.getLogger("distributed").setLevel(logging.ERROR)
+    for logger in ("distributed", "distributed.client", "tornado.application", "asyncio"):
+        logging.getLogger(logger).setLevel(logging.CRITICAL)  # what is to be said of it is said here, in one line
     closing = ExitStack()
     try:
         if name == "dask":
@@ -148,6 +227,9 @@ def open_dask(name: str, *, workers: int = 0, memory: int = 0, threads: int = 0)
 
 def _local(distributed: Any, workers: int, memory: int, threads: int, closing: ExitStack) -> DaskEngine:
     """Processes of this machine that only this machine can reach."""
+    from distributed.deploy.spec import close_clusters
+
+    atexit.unregister(close_clusters)  # it is closed here, and what an interrupt has left half made ends with us
     cores, free = thread_count(), available_memory()
     n = workers or cores
     if memory:
@@ -165,7 +247,8 @@ def _local(distributed: Any, workers: int, memory: int, threads: int, closing: E
             memory_limit=limit,
             resources={"memory": limit},
             env=environment,
-            silence_logs=logging.ERROR,
+            preload=[LEAVE_INTERRUPTS],
+            silence_logs=logging.CRITICAL,
         )
     )
     devices = visible_devices()
@@ -176,9 +259,34 @@ def _local(distributed: Any, workers: int, memory: int, threads: int, closing: E
             if devices:
                 options["env"] = {**environment, "CUDA_VISIBLE_DEVICES": devices[i % len(devices)]}
             cluster.worker_spec[key] = {**value, "options": options}
-    cluster.sync(cluster._correct_state)
+    for attempt in range(ATTEMPTS):
+        try:
+            cluster.sync(_complete, cluster)
+            break
+        except RuntimeError as error:
+            if attempt + 1 == ATTEMPTS:
+                raise EngineError(f"--engine dask: workers die when they start ({error}); {ADVICE}") from error
     client = distributed.Client(cluster, timeout="60s")
-    return _with_workers(DaskEngine(client, f"Dask cluster of {n} workers here", closing), n)
+
+    def revive() -> None:
+        # the next look tries again
+        with suppress(RuntimeError):
+            cluster.sync(_complete, cluster)
+
+    return _with_workers(DaskEngine(client, f"Dask cluster of {n} workers here", closing, revive), n)
+
+
+async def _complete(cluster: Any) -> None:
+    """Begin the workers that a cluster on this machine lacks; a RuntimeError if one dies while it starts.
+
+    Nannies begin workers anew that die later, but not those, and stay behind themselves.
+    """
+    from distributed import Status
+
+    for name, nanny in list(cluster.workers.items()):
+        if nanny.status in (Status.failed, Status.closed):
+            del cluster.workers[name]
+    await cluster._correct_state()
 
 
 def _slurm(distributed: Any, workers: int, closing: ExitStack) -> DaskEngine:

@@ -3,12 +3,14 @@
 import logging
 import os
 import pickle
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from functools import partial
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from typing import Any
 
 from lensrec.arrays import thread_count
@@ -37,7 +39,7 @@ class PoolEngine(Engine):
     lost = (BrokenProcessPool,)
 
     def __init__(self, workers: int = 0, *, memory: int = 0, threads: int = 0) -> None:
-        self._asked, self._threads = workers, threads
+        self._asked, self._threads, self._broken = workers, threads, False
         self.workers = self._fitting(memory)
         self.about = f"pool of {self.workers} processes"
 
@@ -45,9 +47,9 @@ class PoolEngine(Engine):
     def session(
         self, function: Callable[..., Any], shared: Any, *, count: int, memory: int
     ) -> Iterator[Callable[[Any], Future[Any]]]:
-        """See `Engine.session`; a single task runs in this process."""
+        """See `Engine.session`; a single task runs in this process, unless it may be what a worker has died of."""
         workers = min(count, self._fitting(memory) if memory else self.workers)
-        if workers == 1:
+        if workers == 1 and not self._broken:
             # with all threads, and nothing to send; a pool of one would only add a process that can die
             call = function if shared is None else partial(function, shared)
             yield partial(_now, call)
@@ -61,6 +63,13 @@ class PoolEngine(Engine):
         pool = ProcessPoolExecutor(workers, context, _begin, (threads, devices, package))
         try:
             yield lambda task: pool.submit(_call, task)
+        except BrokenProcessPool:
+            self._broken = True
+            raise
+        except KeyboardInterrupt:
+            for process in list(pool._processes.values()):
+                process.kill()  # what it has not finished is begun again by the next command
+            raise
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
 
@@ -99,11 +108,21 @@ _PACKAGE: list[Any] = []
 
 
 def _begin(threads: int, devices: Any, package: bytes) -> None:
+    # an interrupt from the terminal reaches workers, too: it is for the command to say what comes of it
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     # before anything heavy is imported, since some libraries read these once
     os.environ.update(dict.fromkeys(THREADS, str(threads)))
     if device := devices.get():
         os.environ["CUDA_VISIBLE_DEVICES"] = device
     _PACKAGE[:] = pickle.loads(package)
+
+
+def _end_with_parent() -> None:
+    """End with the command, however that ends: its run may be another's by the time a task is done."""
+    if parent := parent_process():
+        parent.join()
+        os._exit(1)
 
 
 def _call(task: Any) -> Any:

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from lensrec.hold import holding
 from lensrec.rundir import RunError, make_folder, now
+from lensrec.sky.map_write import write_error
 
 log = logging.getLogger(__name__)
 
@@ -26,17 +28,26 @@ def locked(path: str | Path) -> Iterator[None]:
     """
     folder = Path(path)
     make_folder(folder)
-    handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        handle = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError as error:
+        raise write_error(folder, error) from error
     try:
         if not _take(handle):
             holder = _text(handle) or "another process"
             raise RunError(f"{folder} is in use by {holder}; wait for it, or give another folder")
-        os.ftruncate(handle, 0)
-        os.lseek(handle, 0, os.SEEK_SET)
-        os.write(handle, f"process {os.getpid()} on {socket.gethostname()} since {now()}".encode())
+        mine = f"process {os.getpid()} on {socket.gethostname()} since {now()}"
+        try:
+            os.ftruncate(handle, 0)
+            os.lseek(handle, 0, os.SEEK_SET)
+            os.write(handle, mine.encode())
+        except OSError as error:
+            raise write_error(folder / ".lock", error) from error
         try:
             sweep(folder)
-            yield
+            with holding(folder / ".lock", mine):
+                yield
+            sweep(folder)
         finally:
             os.ftruncate(handle, 0)
     finally:
@@ -44,9 +55,9 @@ def locked(path: str | Path) -> Iterator[None]:
 
 
 def sweep(folder: Path) -> None:
-    """Remove the temporary files of killed commands; only for who holds the lock."""
+    """Remove the temporary files of killed commands and workers; only for who holds the lock and has none at work."""
     for part in folder.rglob(".part-*"):
-        log.info("%s: left by a killed run, removed", part)
+        log.info("%s: left by what was killed, removed", part)
         part.unlink(missing_ok=True)
 
 

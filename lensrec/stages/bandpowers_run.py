@@ -22,6 +22,7 @@ from lensrec.spectra.sample_covariance import hartlap_factor, shrunk_covariance
 from lensrec.stages.bandpowers import SharedBands, shared_bands
 from lensrec.stages.bandpowers_view import bandpower_figures
 from lensrec.stages.debias import Biases
+from lensrec.stages.memory_advice import require_memory
 from lensrec.stages.prepare_run import prepare_run
 from lensrec.stages.reconstruct import Reconstruction
 from lensrec.stages.splits import check_splits, noise_removal, split_maps
@@ -73,6 +74,7 @@ def bandpowers_run(
         )
     else:
         files = {}
+    require_memory(run.recipe, "bandpowers", tasks=executor is None, nthreads=nthreads)
     facts = {"splits": run.recipe.bandpowers.splits, "noise": noise_removal(run.recipe.bandpowers.splits)}
     record_bandpowers(run, {**facts, "files": files})
     shared = _shared(run, which[0], executor, progress, nthreads)
@@ -167,7 +169,7 @@ def read_bandpowers(run: RunDir) -> LinearData:
 
 def _shared(run: RunDir, first: int | str, executor: Workers, progress: Progress | None, nthreads: int) -> SharedBands:
     recipe = run.recipe
-    mask = read_mask(run.path / "mask.fits", nside=recipe.sky.nside) if run.has(run.path / "mask.fits") else None
+    mask = read_mask(run.path / "mask.fits", nside=recipe.sky.nside) if (run.path / "mask.fits").exists() else None
     if mask is None and not recipe.mask.full_sky:
         raise RunError(f"{run.path / 'mask.fits'} is not there, but the recipe has a mask; run lensrec simulate")
     prepared = prepare_run(
@@ -273,7 +275,7 @@ def _read_as(given: Mapping[str, Any], path: str | Path, *, nside: int | None = 
 
 def _masked(run: RunDir, maps: NDArray) -> NDArray:
     mask = run.path / "mask.fits"
-    return maps * read_mask(mask, nside=run.recipe.sky.nside) if run.has(mask) else maps
+    return maps * read_mask(mask, nside=run.recipe.sky.nside) if mask.exists() else maps
 
 
 def _fingerprint(path: Path) -> str:

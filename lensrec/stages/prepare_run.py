@@ -11,19 +11,21 @@ from lensrec.engine import Progress, Workers, run_tasks
 from lensrec.quadratic.estimators import quadratic_estimates
 from lensrec.rundir import (
     RunDir,
+    RunError,
     read_matrices,
     read_table,
     read_theory,
     write_matrices,
     write_response,
     write_table,
+    write_theory,
 )
 from lensrec.stages.filtering import Filtering
 from lensrec.stages.first_order import FirstOrder, first_order
 from lensrec.stages.placing import Quadratic
 from lensrec.stages.prepare import Preparation, prepare
 from lensrec.stages.response import SimulatedResponse, gathered, response_sky
-from lensrec.stages.setting import Setting, theory_of
+from lensrec.stages.setting import TTH, Setting, theory_of
 from lensrec.theory.spectra import TheorySpectra
 
 
@@ -42,7 +44,9 @@ def prepare_run(
     Leaves response.ecsv, n1.ecsv and n1_matrices.fits, and response_sims/ in RUN/recon.
     """
     recipe = run.recipe
-    theory = read_theory(run) if run.has(run.theory) else theory_of(recipe)
+    if not run.has(run.theory):
+        write_theory(run, theory_of(recipe))
+    theory = read_theory(run)
 
     def first(setting: Setting) -> FirstOrder:
         return _first_order(run, setting, nthreads)
@@ -112,10 +116,13 @@ def _simulated_response(shared: PairsOfSkies, executor: Workers, progress: Progr
 def _first_order(run: RunDir, setting: Setting, nthreads: int) -> FirstOrder:
     """N1 with its matrices, which n1_matrices.fits keeps: columns are L′ of C^φφ from 0, rows the L of MULTIPOLES."""
     path, lmax_phi = run.path / "recon" / "n1_matrices.fits", len(setting.cl_phi) - 1
-    if run.has(path):
+    if run.has(path, run.path / "recon" / "n1.ecsv"):
         kept = read_matrices(path)
         keys = tuple(name[4:] for name in kept if name.startswith("PHI_"))
         at = kept["MULTIPOLES"].astype(np.int64)
+        shapes = {kept[f"{part}_{key}"].shape for part in ("PHI", "CURL") for key in keys}
+        if {*keys} != {*setting.keys} - {TTH} or any(len(shape) != 2 or shape[0] != len(at) for shape in shapes):
+            raise RunError(f"{path} is not of these estimators and multipoles; remove it, and it is made anew")
         phi, curl = (N1(at, {(key, key): kept[f"{part}_{key}"] for key in keys}) for part in ("PHI", "CURL"))
         return FirstOrder(keys, phi, curl, lmax_phi)
     first = first_order(setting, nthreads=nthreads)

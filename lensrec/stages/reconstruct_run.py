@@ -26,12 +26,14 @@ from lensrec.rundir import (
 from lensrec.sky.io import SkyMap, read_alm, read_map, read_mask, write_alm, write_map
 from lensrec.stages.gaussian import on_disk
 from lensrec.stages.masking import mask_of
+from lensrec.stages.memory_advice import require_memory
 from lensrec.stages.phi_bandpowers import phi_bandpowers
 from lensrec.stages.placing import Quadratic, estimation_backend, quadratic_on
+from lensrec.stages.polarisation import doubtful_polarisation
 from lensrec.stages.prepare import Preparation, gaussian_skies, with_gaussian
 from lensrec.stages.prepare_run import prepare_run
 from lensrec.stages.reconstruct import Reconstruction, reconstruct
-from lensrec.stages.setting import theory_of
+from lensrec.stages.setting import optics_of, theory_of
 
 log = logging.getLogger(__name__)
 
@@ -54,11 +56,13 @@ def reconstruct_run(
     if absent and (run.path / "recon" / "data").is_dir():
         raise ValueError(f"{run.path} is the run of a map from outside: give the command with --map again")
     if absent:
-        raise ValueError(f"{run.sim(absent[0], 'data.fits')} is not there; run lensrec simulate first")
-    missing = [sim for sim in sims if not run.has(run.recon(sim, "bandpowers.ecsv"))]
+        file = run.sim(absent[0], "data.fits")
+        raise ValueError(f"{file} is {'not whole' if file.exists() else 'not there'}; run lensrec simulate first")
+    missing = [sim for sim in sims if not _reconstructed(run, sim)]
     if len(missing) < len(sims):
         log.info("%d of %d skies are reconstructed already", len(sims) - len(missing), len(sims))
     if missing:
+        require_memory(recipe, "reconstruct", tasks=executor is None, nthreads=nthreads)
         quadratic = _placed(run, not recipe.sky.polarisation, nthreads)
         prepared = _prepare(run, quadratic, executor, progress, nthreads)
         if prepared.pairs is not None and recipe.reconstruction.rdn0 == "simulations" and executor is not None:
@@ -76,7 +80,7 @@ def reconstruct_into(shared: tuple[RunDir, Preparation, Quadratic, int], sim: in
     run, prepared, quadratic, nthreads = shared
     data = read_map(run.sim(sim, "data.fits")).maps
     rec = reconstruct(data, run.recipe, prepared=prepared, quadratic=quadratic, nthreads=nthreads)
-    _write_products(run, sim, rec, read_alm(run.sim(sim, "phi_alm.fits")))
+    _write_products(run, sim, rec, read_alm(run.sim(sim, "phi_alm.fits"), lmax=run.recipe.sky.lmax))
 
 
 def _placed(run: RunDir, temperature_only: bool, nthreads: int) -> Quadratic:
@@ -137,16 +141,16 @@ def reconstruct_map(
         raise ValueError(f"sky.nside: {recipe.sky.nside} is not that of the map, {sky_map.nside}; leave it out")
     if recipe.sky.polarisation and not sky_map.polarised:
         raise ValueError("sky.polarisation: true, but the map has temperature alone; leave it out")
-    if not sky_map.maps.any():
-        raise ValueError("the map is zero everywhere; give one with a sky in it")
+    _check_sky(path, sky_map, recipe.reconstruction.estimators)
     mask = mask_of(recipe.mask, sky_map.nside, observed=sky_map.observed, coord=sky_map.description.get("coord"))
     inputs = {"map": str(Path(path).resolve()), "unit": unit, "ordering": ordering, "polconv": polconv}
     inputs["map_sha256"] = _fingerprint(path)
     inputs["mask_sha256"] = None if recipe.mask.file is None else _fingerprint(recipe.mask.file)
     run = create_run(out, recipe, command=command, inputs=inputs)
-    if run.has(run.recon("data", "bandpowers.ecsv")):
+    if _reconstructed(run, "data"):
         log.info("%s is there already", run.recon("data", "bandpowers.ecsv"))
         return run
+    require_memory(recipe, "reconstruct", tasks=executor is None, nthreads=nthreads)
     quadratic = _placed(run, not sky_map.polarised, nthreads)
     _say_what_was_assumed(sky_map)
     if not run.has(run.theory):
@@ -166,6 +170,14 @@ def reconstruct_map(
         progress=progress,
         nthreads=nthreads,
     )
+    if sky_map.polarised:
+        span = recipe.reconstruction.lmin_p, recipe.reconstruction.lmax_p
+        optics = optics_of(recipe.instrument, sky_map.nside, span[1])
+        totals = prepared.setting.totals
+        if doubt := doubtful_polarisation(
+            sky_map.maps, totals, optics, sky_map.nside, span, mask=mask, nthreads=nthreads
+        ):
+            log.warning("%s", doubt)
     rec = reconstruct(
         sky_map.maps,
         recipe,
@@ -178,6 +190,17 @@ def reconstruct_map(
     )
     _write_products(run, "data", rec, None)
     return run
+
+
+def _check_sky(path: str | Path, sky_map: SkyMap, estimators: Sequence[str]) -> None:
+    """See that what is to be estimated has a sky in it."""
+    flat = [float(np.ptp(row[sky_map.observed])) == 0.0 for row in sky_map.maps]
+    if all(flat):
+        raise ValueError(f"{path}: the map is the same everywhere; give one with a sky in it")
+    need = {key: {"MV": "TEB", "GMV": "TEB", "TTH": "T"}.get(key, key) for key in map(str, estimators)}
+    for fields, name, empty in (("T", "I is", flat[0]), ("EB", "Q and U are", len(flat) == 3 and all(flat[1:]))):
+        if asked := [key for key, letters in need.items() if empty and set(letters) & set(fields)]:
+            raise ValueError(f"{path}: {name} the same everywhere; leave {', '.join(asked)} out of --estimators")
 
 
 def _say_what_was_assumed(sky_map: SkyMap) -> None:
@@ -212,6 +235,17 @@ def _write_products(run: RunDir, which: int | str, rec: Reconstruction, phi_in: 
     powers = phi_bandpowers(rec, phi_in)
     write_json(folder / "amplitude.json", amplitudes(rec, powers))
     write_table(folder / "bandpowers.ecsv", powers, {}, "band powers of [L(L+1)]^2/2pi C_L^phiphi, dimensionless")
+
+
+def _reconstructed(run: RunDir, which: int | str) -> bool:
+    """Whether all products of a sky are there and whole."""
+    table = run.recon(which, "bandpowers.ecsv")
+    if not run.has(table):
+        return False
+    keys = [name.removeprefix("auto_") for name in read_table(table) if name.startswith("auto_")]
+    maps = list(table.parent.glob("kappa_*.fits"))
+    estimates = [table.with_name(f"phi_{key}_alm.fits") for key in keys]
+    return len(maps) >= 2 and run.has(table.with_name("amplitude.json"), *estimates, *maps)
 
 
 # Bands in which N1 is small against the signal; the amplitude is fitted there, and where none is, in all.

@@ -22,6 +22,7 @@ from lensrec.sphere.nufft_setting import needed_bytes
 from lensrec.sphere.remap import remap_tp
 from lensrec.sphere.sht import analysis_tp, synthesis_tp
 from lensrec.stages.masking import mask_of, noise_pattern
+from lensrec.stages.memory_advice import require_memory
 from lensrec.stages.setting import noise_of, optics_of, theory_of
 from lensrec.theory.lensing import lensed_spectra
 from lensrec.theory.spectra import TheorySpectra
@@ -245,6 +246,8 @@ def simulate_run(run: RunDir, *, executor: Workers = None, progress: Progress | 
     """Simulate every sky of a run that is not there yet; `executor` says where, see `lensrec.engine`."""
     recipe = run.recipe
     missing = [sim for sim in range(recipe.sky.n_sims) if not run.has(*(run.sim(sim, name) for name in _FILES))]
+    if missing:
+        require_memory(recipe, "simulate", tasks=executor is None, nthreads=nthreads)
     written = run.has(run.path / "mask.fits")
     mask = None if written and not missing else mask_of(recipe.mask, recipe.sky.nside)
     if mask is not None and not written:

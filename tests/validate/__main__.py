@@ -1,6 +1,7 @@
 """`make validate`: the long statistical suite; resumable, results in runs/validate, pages in docs/.
 
-Or python -m tests.validate [validation] [biases] [split] [fit] [anomaly] [real-sky].
+Or python -m tests.validate [validation] [biases] [split] [fit] [anomaly] [real-sky] [memory]
+[reliability].
 """
 
 import os
@@ -19,9 +20,11 @@ from tests.validate import (
     checks,
     fit_checks,
     masked_checks,
+    memory,
     optimal_sky,
     page,
     real_sky,
+    reliability,
     shared_phi,
     skies,
     split_skies,
@@ -104,8 +107,9 @@ def main(wanted: list[str]) -> int:
         "split": (split_results, lambda: page.SPLIT),
         "fit": (fit_results, lambda: page.FIT),
     }
-    if unknown := set(wanted) - {*pages, "anomaly", "real-sky"}:
-        print(f"unknown page {', '.join(sorted(unknown))}: there are {', '.join(pages)}, anomaly and real-sky")
+    if unknown := set(wanted) - {*pages, "anomaly", "real-sky", "memory", "reliability"}:
+        others = "anomaly, real-sky, memory and reliability"
+        print(f"unknown page {', '.join(sorted(unknown))}: there are {', '.join(pages)}, {others}")
         return 2
     failed = 0
     for name, (make, introduction) in pages.items():
@@ -122,6 +126,10 @@ def main(wanted: list[str]) -> int:
         anomaly_page.run(store, docs)
     if not wanted or "real-sky" in wanted:
         real_sky.run(store, docs)
+    if not wanted or "memory" in wanted:
+        failed += memory.run(store, docs)
+    if not wanted or "reliability" in wanted:
+        failed += reliability.run(store, docs)
     print(f"pages written to docs after {(time.time() - start) / 60:.0f} minutes")
     return 1 if failed else 0
 
