@@ -112,7 +112,12 @@ def theory_of(recipe: Recipe) -> TheorySpectra:
 
 @lru_cache(maxsize=4)
 def _theory(lmax: int, parameters: tuple[tuple[str, float], ...], accuracy: float) -> TheorySpectra:
-    return camb_spectra(lmax, cosmology=dict(parameters), lens_potential_accuracy=accuracy)
+    spectra = camb_spectra(lmax, cosmology=dict(parameters), lens_potential_accuracy=accuracy)
+    import camb
+
+    # CAMB keeps half a GB of Bessel functions, which nothing will ask for again where spectra are kept
+    camb.free_global_memory()
+    return spectra
 
 
 def optics_of(instrument: Instrument, nside: int, lmax: int) -> Optics:
