@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from lensrec.filtering.conjugate_gradient import conjugate_gradient
+from lensrec.filtering.noise_weighting import real_dot
 from lensrec.filtering.preconditioner import pack, unpack
-from lensrec.filtering.signal import FIELDS
+from lensrec.filtering.signal import FIELDS, apply_blocks
 from lensrec.filtering.templates import monopole_dipole
 from lensrec.filtering.wiener import WienerFiltered, solve_wiener, wiener_filter
 from lensrec.sphere.alm import alm_ell, alm_size, scale_alm
@@ -186,6 +188,14 @@ def test_amplitudes_of_templates_do_not_matter() -> None:
     assert worst(again.filtered, first.filtered) < 1e-9
 
 
+@pytest.mark.parametrize("grid", [healpix_grid(8), car_grid(np.pi * (np.arange(12) + 0.5) / 12, 24, phi0=0.3)])
+def test_templates_are_the_monopole_and_dipoles(grid: Grid) -> None:
+    """1 and the Cartesian coordinates of the pixels, wherever a ring begins."""
+    theta, phi = pixel_angles(grid)
+    expected = [1 + 0 * theta, np.cos(theta), np.sin(theta) * np.cos(phi), np.sin(theta) * np.sin(phi)]
+    np.testing.assert_allclose(monopole_dipole(grid)[:, 0], expected, rtol=0, atol=1e-14)
+
+
 @pytest.mark.parametrize("fields", ["T", "P", "TP"])
 def test_the_preconditioner_changes_the_way_and_not_the_answer(fields: str) -> None:
     """And to go on from the usual tolerance does not change the result by 1e-4 of its error bar."""
@@ -263,6 +273,26 @@ def test_the_power_of_what_is_filtered_is_the_response() -> None:
     # χ² of at most `size` modes: scatter √(2·expected/40) at most; 5σ, one false alarm in 2e6
     assert abs(np.mean(found) - expected) < 5.0 * np.sqrt(2.0 * expected / len(found))
     assert 0.2 * size < expected < 0.8 * size
+
+
+def test_the_error_is_per_mode() -> None:
+    """That of conjugate gradients, ‖x − A⁻¹b‖_A, over the root of the number of unknowns, 2ℓ + 1 for each ℓ ≥ 2."""
+    lmax = 14
+    modes = sum(2 * ell + 1 for ell in range(2, lmax + 1))
+    case = cut_sky(healpix_grid(8), lmax, "T")
+    ready = wiener_filter(*case.arguments()[1:], fields="T", preconditioner="diagonal", nthreads=1)
+    data = np.where(case.full_noise > 0, case.maps, 0.0)[:, ready.pixels]
+    solution = conjugate_gradient(
+        ready.system,
+        apply_blocks(ready.system.root, ready.system.weighting.adjoint(data)),
+        ready.preconditioner.apply,
+        real_dot,
+        tolerance=1e-3 * modes**0.5,
+        max_iterations=500,
+    )
+    got = ready.apply(case.maps, tolerance=1e-3)
+    assert got.iterations == solution.iterations > 20
+    assert got.error == pytest.approx(solution.error / modes**0.5, rel=1e-6)
 
 
 def test_low_multipoles_are_cut_from_the_weighted_alm_alone(caplog: pytest.LogCaptureFixture) -> None:

@@ -146,6 +146,25 @@ def test_percival_factor_is_the_scatter_over_the_claim() -> None:
         assert abs(percival_factor(n_sims, n_data, n_fit) / exact - 1) < within
 
 
+def test_percival_factor_has_the_moments_of_the_inverse() -> None:
+    """A = cov(Ψ_ii, Ψ_jj) and B = var(Ψ_ij), i ≠ j, of Hartlap's Ψ where Σ is the unit matrix (arXiv:1212.4359).
+
+    Both follow from the factor at 1 and at 8 parameters, in which they are linear. 20 000 inverses of 8 of 30: B to
+    0.5 % and A to 4 %, within 5σ of the draws' own scatter. With 3 for 4 in its denominator B would be 5 % smaller.
+    """
+    psi = hartlap_factor(30, N_DATA) * np.linalg.inv(wishart(20000, 30, N_DATA, 12))
+    i, j = np.triu_indices(N_DATA, 1)
+    diagonal = np.einsum("nii->ni", psi) - 1.0
+    single = np.stack([np.mean(diagonal[:, i] * diagonal[:, j], axis=1), np.mean(psi[:, i, j] ** 2, axis=1)])
+    mean, error = single.mean(axis=1), single.std(axis=1) / np.sqrt(single.shape[1])
+    fitted = np.array([1, N_DATA])
+    m = np.array([percival_factor(30, N_DATA, n) for n in fitted])
+    matrix = np.stack([m, m * (fitted + 1) - (N_DATA - fitted)], axis=1)
+    moments = np.linalg.solve(matrix, 1 - m)
+    assert (np.abs(moments - mean) < 5 * error).all()
+    assert error[1] < 0.01 * mean[1]
+
+
 def test_percival_power_gives_posteriors_the_scatter_of_the_fit() -> None:
     """The posterior of power m is a Student t, of covariance (n_s − 1 + χ²)/(m − n_p − 2) F⁻¹.
 
