@@ -18,7 +18,10 @@ KINDS = ("float64", "float32", "int64", "int32", "uint8", "bool", "string")
 """What columns of a table may hold."""
 
 _MAY_LACK = ("transfer_",)
-"""Columns that need not be numbers everywhere: a sky without lensing has no transfer."""
+"""Columns that need not be numbers everywhere: a sky without lensing has no transfer.
+
+Nor is a standard deviation finite where one simulation tells nothing of it.
+"""
 
 
 class RunError(ValueError):
@@ -121,7 +124,8 @@ def read_table(path: Path) -> dict[str, NDArray]:
         values = np.array(column)
         if values.dtype.kind not in "fiubU" or values.ndim != 1:
             raise RunError(_damaged(path, f"the column {name} holds no numbers or words"))
-        if values.dtype.kind == "f" and not (name.startswith(_MAY_LACK) or np.isfinite(values).all()):
+        known = np.isfinite(values) | ((values == np.inf) & ("sigma" in name)) if values.dtype.kind == "f" else True
+        if not (name.startswith(_MAY_LACK) or np.all(known)):
             raise RunError(_damaged(path, f"the column {name} holds a number that is not finite"))
         out[name] = values
     return out

@@ -7,6 +7,7 @@ Python's own compiled files are never copied, nor written.
 """
 
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from tests.mutate.breaks.model import Break
@@ -87,7 +88,8 @@ def _synchronise(source: Path, target: Path) -> None:
         if path.is_file() and "__pycache__" not in path.parts and not path.name.startswith(".part-")
     }
     for relative, path in wanted.items():
-        _renew(path, target / relative)
+        with suppress(FileNotFoundError):  # another's file that has gone since
+            _renew(path, target / relative)
     for path in target.rglob("*"):
         if path.is_file() and "__pycache__" not in path.parts and path.relative_to(target) not in wanted:
             path.unlink()

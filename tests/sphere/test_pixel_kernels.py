@@ -36,7 +36,7 @@ def test_pixel_centres(grid, launched):
     np.testing.assert_allclose(phi, expected[1], rtol=0, atol=2e-15)  # two roundings of an angle below 2π
 
 
-@pytest.mark.parametrize("size", [0.0, 1e-300, 1e-9, 1e-3, 0.1, 2.0, 7.0])
+@pytest.mark.parametrize("size", [0.0, 1e-300, 1e-9, 1e-3, 0.02, 0.1, 2.0, 7.0])
 @pytest.mark.parametrize("nside", [1, 32, 256])
 def test_positions_and_axes_are_good_to_1e14(size, nside):
     """For deflections of any size, and on the first and last rings of a fine grid."""

@@ -74,7 +74,7 @@ def test_gaussian_skies_are_the_same_on_disk_and_in_memory(small: Make, theory: 
     skies = gaussian_skies(recipe, theory)
     run = create_run(tmp_path / "run", recipe)
     seen: list[tuple[int, int]] = []
-    written = on_disk(run, lambda _, done, total: seen.append((done, total)), skies)
+    written = on_disk(run, skies, progress=lambda _, done, total: seen.append((done, total)))
     kept = in_memory(skies)
     assert seen[-1] == (5, 5)
     for key in skies.setting.keys:

@@ -192,7 +192,7 @@ def measure(case: Case, store: Path) -> dict[str, int]:
         command = [sys.executable, "-m", "tests.validate.memory_stage", stage, str(folder / "run"), str(written)]
         done = subprocess.run(command, cwd=ROOT, env={**os.environ, **threads}, capture_output=True, text=True)
         if done.returncode:
-            raise RuntimeError(f"{case.name}: {stage}: {done.stderr.strip()}")
+            raise RuntimeError(f"{case.name}: {stage}: exit {done.returncode}: {done.stderr.strip()}")
         peaks[stage] = int(done.stdout.split()[-1])
         with replacing(file) as temporary:
             Path(temporary).write_text(json.dumps(peaks, indent=2) + "\n", encoding="utf-8")

@@ -143,11 +143,13 @@ BREAKS = (
         "sky/map_write.py",
         """        yield temporary
         _sync(temporary)
+        check_hold()
         os.replace(temporary, name)
         _sync(folder)
 """,
         """        yield name
         _sync(name)
+        check_hold()
         _sync(folder)
 """,
         "products are written under their own names: a killed run leaves half of one",
