@@ -286,6 +286,7 @@ def single_blas_thread() -> AbstractContextManager:
 
 @lru_cache(maxsize=1)
 def _blas() -> Any:
+    import scipy.linalg  # noqa: F401  (whose BLAS is another than NumPy's, and is found if it is loaded)
     from threadpoolctl import ThreadpoolController
 
     return ThreadpoolController()

@@ -13,6 +13,8 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
+from lensrec.arrays import single_blas_thread
+
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 Progress = Callable[[str, int, int], None]
@@ -152,7 +154,7 @@ def run_tasks(
     todo = list(tasks)
     report = progress or (lambda text, done, total: None)
     report(description, 0, len(todo))
-    call = function if shared is None else partial(function, shared)
+    call = partial(call_task, function, shared)
     if executor is None:
         results = []
         for done, task in enumerate(todo):
@@ -170,6 +172,12 @@ def run_tasks(
     else:
         _gather(partial(executor.submit, call), todo, found, keep, attempts=1)
     return [found[number] for number in range(len(todo))]
+
+
+def call_task(function: Callable[..., Result], shared: Any, task: Any) -> Result:
+    """Call function(task) or function(shared, task), with BLAS in one thread, whose bits depend on their number."""
+    with single_blas_thread():
+        return function(task) if shared is None else function(shared, task)
 
 
 def _run_on_engine(

@@ -2,18 +2,19 @@
 
 import atexit
 import logging
+import pickle
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, InvalidStateError
 from contextlib import ExitStack, contextmanager, suppress
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 
 from lensrec.arrays import thread_count
 from lensrec.devices import visible_devices
-from lensrec.engine import ADVICE, ATTEMPTS, Engine, EngineError, WorkerDied
+from lensrec.engine import ADVICE, ATTEMPTS, Engine, EngineError, WorkerDied, call_task
 from lensrec.engine_pool import THREADS
 from lensrec.hold import held, under
 from lensrec.machine import available_memory
@@ -100,12 +101,14 @@ class DaskEngine(Engine):
     ) -> Iterator[Callable[[Any], Future[Any]]]:
         """See `Engine.session`. What is shared is kept by the scheduler, for workers that come later."""
         self._require(memory)
-        given = []
-        if shared is not None:
-            with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", message="Sending large graph")
-                given.append(self._client.submit(_same, shared, pure=False))
-        yield partial(self._submit, self._resources(memory), function, *given)
+        resources = self._resources(memory)
+        if shared is None:
+            yield partial(self._submit, resources, call_task, function, None)
+            return
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Sending large graph")
+            package = self._client.submit(_same, pickle.dumps(shared, pickle.HIGHEST_PROTOCOL), pure=False)
+        yield partial(self._submit, resources, _call_packed, function, package)
 
     def _submit(self, resources: dict[str, Any], function: Callable[..., Any], *given: Any) -> Future[Any]:
         """A task's future of `concurrent.futures`; the client's own ones never end when it loses the scheduler."""
@@ -187,6 +190,17 @@ class DaskEngine(Engine):
 
 def _same(value: Any) -> Any:
     return value
+
+
+def _call_packed(function: Callable[..., Any], package: bytes, task: Any) -> Any:
+    return call_task(function, _unpacked(package), task)
+
+
+@lru_cache(maxsize=1)
+def _unpacked(package: bytes) -> Any:
+    # Once in each worker. Arrays that Dask itself carries lie anywhere in what it has received, and compiled loops over
+    # arrays that are not aligned add up in another order.
+    return pickle.loads(package)
 
 
 def open_dask(name: str, *, workers: int = 0, memory: int = 0, threads: int = 0) -> DaskEngine:

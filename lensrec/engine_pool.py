@@ -15,7 +15,7 @@ from typing import Any
 
 from lensrec.arrays import thread_count
 from lensrec.devices import visible_devices
-from lensrec.engine import Engine, EngineError
+from lensrec.engine import Engine, EngineError, call_task
 from lensrec.machine import available_memory
 
 log = logging.getLogger(__name__)
@@ -51,8 +51,7 @@ class PoolEngine(Engine):
         workers = min(count, self._fitting(memory) if memory else self.workers)
         if workers == 1 and not self._broken:
             # with all threads, and nothing to send; a pool of one would only add a process that can die
-            call = function if shared is None else partial(function, shared)
-            yield partial(_now, call)
+            yield partial(_now, partial(call_task, function, shared))
             return
         threads = self._threads or max(1, thread_count() // workers)
         context = get_context("spawn")  # a forked process cannot use the threads of its parent's libraries
@@ -127,4 +126,4 @@ def _end_with_parent() -> None:
 
 def _call(task: Any) -> Any:
     function, shared = _PACKAGE
-    return function(task) if shared is None else function(shared, task)
+    return call_task(function, shared, task)

@@ -189,7 +189,8 @@ def test_tables_come_back_bit_for_bit_with_their_units(tmp_path: Path) -> None:
     values = rng.standard_normal(50) * 10.0 ** rng.uniform(-30, 30, 50)
     values[0] = 0.1 + 0.2
     spread = np.where(np.arange(50) == 7, np.inf, 1.0)  # of one simulation, which tells nothing of it
-    rundir.write_table(tmp_path / "t.ecsv", {"ell": np.arange(50), "TT": values, "sigma": spread}, {"TT": "uK2"}, "a note")
+    columns = {"ell": np.arange(50), "TT": values, "sigma": spread}
+    rundir.write_table(tmp_path / "t.ecsv", columns, {"TT": "uK2"}, "a note")
     back = rundir.read_table(tmp_path / "t.ecsv")
     assert list(back) == ["ell", "TT", "sigma"]
     np.testing.assert_array_equal(back["TT"], values)

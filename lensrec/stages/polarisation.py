@@ -45,8 +45,8 @@ def doubtful_polarisation(
 
     Notes
     -----
-    With P = Q + iU, swapping Q and U makes iP*, a wrong sign of U makes P*: either way E + iB is conjugated and turns by
-    −4φ_l, φ_l being the direction of a wave, so that E and B share the power evenly. A turn of the axes by 45° makes
+    With P = Q + iU, swapping Q and U makes iP*, a wrong sign of U makes P*: either way E + iB is conjugated and turns
+    by −4φ_l, φ_l being the direction of a wave, so that E and B share the power evenly. A turn of the axes by 45° makes
     iP, and changes E for B. What noise hides cannot be seen, and nothing is said of it. A mask's border takes some of E
     for B, by far less than half.
     """

@@ -65,8 +65,9 @@ def reconstruct_run(
         require_memory(recipe, "reconstruct", tasks=executor is None, nthreads=nthreads)
         quadratic = _placed(run, not recipe.sky.polarisation, nthreads)
         prepared = _prepare(run, quadratic, executor, progress, nthreads)
-        if prepared.pairs is not None and recipe.reconstruction.rdn0 == "simulations" and executor is not None:
-            prepared.pairs.mcn0()  # once for all skies, and not once in every worker
+        if prepared.pairs is not None and executor is not None:
+            if recipe.reconstruction.rdn0 == "simulations":
+                prepared.pairs.mcn0()  # once for all skies, and not once in every worker
             prepared = replace(prepared, pairs=prepared.pairs.alone())
         shared = (run, prepared, quadratic, nthreads)
         run_tasks(

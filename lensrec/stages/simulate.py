@@ -250,6 +250,7 @@ def simulate_run(run: RunDir, *, executor: Workers = None, progress: Progress | 
         require_memory(recipe, "simulate", tasks=executor is None, nthreads=nthreads)
     written = run.has(run.path / "mask.fits")
     mask = None if written and not missing else mask_of(recipe.mask, recipe.sky.nside)
+    pattern = noise_pattern(recipe.instrument, recipe.sky.nside, mask) if missing else None
     if mask is not None and not written:
         write_map(run.path / "mask.fits", mask, unit="", column_names=["MASK"])
     if not run.has(run.theory):
@@ -257,7 +258,6 @@ def simulate_run(run: RunDir, *, executor: Workers = None, progress: Progress | 
     if len(missing) < recipe.sky.n_sims:
         log.info("%d of %d skies are simulated already", recipe.sky.n_sims - len(missing), recipe.sky.n_sims)
     theory = read_theory(run) if missing else None
-    pattern = noise_pattern(recipe.instrument, recipe.sky.nside, mask) if missing else None
     backend = _backend_here(recipe, nthreads) if missing else None
     if backend is not None:
         record_backend(run, "simulate", backend.about)

@@ -27,7 +27,7 @@ LOADING = {"pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "she
 
 PROCESSES = {"system", "popen", "execv", "execve", "execvp", "spawnv", "fork"}
 
-BETWEEN_PROCESSES = {"engine_pool.py"}
+BETWEEN_PROCESSES = {"engine_pool.py", "engine_dask.py"}
 """Modules that pickle a task for another process of their own; they read no files, so that no pickle comes from one."""
 
 IMPORTING = {

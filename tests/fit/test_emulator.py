@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from math import comb
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from lensrec.fit.emulator import BLEND, PHYSICAL_MASS, Emulator, potential_interpolation
 from lensrec.fit.emulator_errors import errors_in_sigma, planck_like, true_spectra
 from lensrec.fit.emulator_file import SHIPPED, from_matrices, shipped_emulator, to_matrices
-from lensrec.fit.emulator_model import PARAMETERS, emulated_model, reference_point
+from lensrec.fit.emulator_model import PARAMETERS, emulated_model, reference_point, with_ratio
 from lensrec.fit.emulator_points import Box, EmulatorPoint, box_points, potential_knots
 from lensrec.fit.emulator_regression import regressed
 from lensrec.fit.emulator_training import Degrees, emulator_from
@@ -91,6 +92,21 @@ def test_regression_finds_a_polynomial_and_says_what_it_would_miss() -> None:
     quadratic = 1 + y[:, 0] - 2 * y[:, 1] * y[:, 2]
     exact, _ = regressed(monomials.value(y), monomials.powers, quadratic[:, None])
     np.testing.assert_allclose(monomials.value(new) @ exact[:, 0], 1 + new[:, 0] - 2 * new[:, 1] * new[:, 2], atol=1e-6)
+
+
+def test_points_left_out_are_missed_as_by_fits_without_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With one prior and one noise for all fits, those that the search begins with; more monomials than points."""
+    monkeypatch.setattr("scipy.optimize.minimize", lambda function, start, **options: SimpleNamespace(x=start))
+    rng = np.random.default_rng(12)
+    monomials = weighted_degree((1, 1, 1), 4)
+    y = rng.uniform(-1, 1, (20, 3))
+    features, values = monomials.value(y), np.exp(y @ [0.4, -0.2, 0.1])[:, None]
+    _, left_out = regressed(features, monomials.powers, values)
+    for i in range(len(y)):
+        others = np.arange(len(y)) != i
+        without, _ = regressed(features[others], monomials.powers, values[others])
+        # rounding times the condition number that a noise of 1e-6 leaves
+        np.testing.assert_allclose(left_out[i], values[i] - features[i] @ without, rtol=1e-7)
 
 
 def test_points_lie_in_the_box_and_more_of_them_begin_with_the_same() -> None:
@@ -229,6 +245,11 @@ def test_model_is_what_the_windows_read(emulator: Emulator, data: LinearData) ->
     )
     both = model.value(np.array([plain, [*x, smooth, phi, c, p]]))
     np.testing.assert_allclose(both, [model.value(plain), expected], rtol=1e-8)
+    # a further model's C^φφ, made at once or put in later
+    ratio = 1 + 0.03 * np.cos(np.log(np.arange(1, LMAX + 2502)))
+    expected = data.expected(emulator.spectra(x, ratio=ratio))
+    for further in (emulated_model(data, emulator, ratio=ratio), with_ratio(model, data, ratio)):
+        np.testing.assert_allclose(further.value(plain), expected, rtol=1e-8)
     assert model.start.shape == (len(PARAMETERS),)
 
 

@@ -132,10 +132,14 @@ def _serve() -> None:
     if sys.argv[1:] == ["warm"]:
         _warm_up()
     children: set[int] = set()
+    ended: dict[int, int] = {}
     for line in sys.stdin:
         request = json.loads(line)
         if "wait" in request:
-            print(json.dumps(_ended(request["wait"], request["seconds"], children)), flush=True)
+            pid = request["wait"]
+            if pid not in ended and (status := _ended(pid, request["seconds"], children)) is not None:
+                ended[pid] = status
+            print(json.dumps(ended.get(pid)), flush=True)
             continue
         pid = os.fork()
         if pid == 0:

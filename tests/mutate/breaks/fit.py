@@ -136,6 +136,7 @@ BREAKS = (
         "D_M and D_H of the quasars are correlated with the wrong sign",
         "sign",
         ("fit/test_desi_dr2.py",),
+        needs="desi_dr2",
         small=True,
     ),
     Break(
