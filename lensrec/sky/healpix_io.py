@@ -51,7 +51,10 @@ def read_tables(hdus: Any, ordering: str | None = None, polconv: str | None = No
     headers = [table.header, primary]
     stated = header_text(headers, "POLCCONV", "POLCONV")
     conv = parse_polconv(polconv or stated, "COSMO")
-    values = np.stack([part["values"] for part in parts])
+    # one after the other, that no more than one is there twice
+    values = np.empty((len(parts), len(parts[0]["values"])))
+    for row, part in zip(values, parts, strict=True):
+        row[:] = part.pop("values")
     description = {
         "kind": "HEALPix",
         "nside": parts[0]["nside"],

@@ -84,13 +84,14 @@ def read_map(
         _check_flags(unit, ordering, polconv, nside)
         with open_fits(path) as hdus:
             raw = _load(hdus, ordering, polconv)
+        del hdus  # which would keep the file's pages
         if raw.wcs is None and nside not in (None, raw.description["nside"]):
             raise MapError(f"the map has nside {raw.description['nside']}, not {nside}; HEALPix maps are not resampled")
         if not raw.observed.any():
             raise MapError("no pixel of the map is observed")
-        maps = _in_microkelvin(raw, unit)
-        problem = _doubtful_unit(maps[0], raw.observed, trusted=unit is not None) or _doubtful_order(raw)
-        if problem:
+        disorder = _doubtful_order(raw)
+        maps = _in_microkelvin(raw, unit, in_place=True)
+        if problem := _doubtful_unit(maps[0], raw.observed, trusted=unit is not None) or disorder:
             raise MapError(problem)
         observed = raw.observed
         if raw.wcs is not None:
@@ -231,13 +232,17 @@ def _load(hdus: Any, ordering: str | None, polconv: str | None) -> RawMap:
     return read_tables(hdus, ordering, polconv) if image is None else read_car(image, polconv)
 
 
-def _in_microkelvin(raw: RawMap, unit: str | None) -> NDArray[np.float64]:
-    """Values in µK_CMB and COSMO, zero where unobserved."""
+def _in_microkelvin(raw: RawMap, unit: str | None, *, in_place: bool = False) -> NDArray[np.float64]:
+    """Values in µK_CMB and COSMO, zero where unobserved; with `in_place` those of `raw` itself, which are lost then."""
     factors = [microkelvin_factor(unit or label) for label in raw.units]
     if len(factors) == 3 and raw.polconv == "IAU":
         factors[2] = -factors[2]
     scale = np.reshape(factors, (-1,) + (1,) * raw.observed.ndim)
-    out = np.where(raw.observed, raw.values, 0.0)
+    if in_place and raw.values.flags.writeable and raw.values.dtype == np.float64:
+        out = raw.values
+        np.copyto(out, 0.0, where=~raw.observed)
+    else:
+        out = np.where(raw.observed, raw.values, 0.0)
     out *= scale
     return out
 
@@ -253,11 +258,12 @@ def _unit_interval(values: NDArray, good: NDArray[np.bool_]) -> NDArray[np.float
 
 def _doubtful_unit(temperature: NDArray, observed: NDArray[np.bool_], *, trusted: bool) -> str:
     """A line if the spread of the temperature cannot be that of the CMB in this unit, else nothing."""
-    seen = temperature[observed]
-    seen = seen[seen != 0.0]
+    seen = temperature[observed & (temperature != 0.0)]
     if seen.size == 0:
         return ""
-    spread = 1.4826 * float(np.median(np.abs(seen - np.median(seen))))
+    seen -= np.median(seen)
+    np.abs(seen, out=seen)
+    spread = 1.4826 * float(np.median(seen, overwrite_input=True))
     if spread == 0.0 or _SPREAD[0] < spread < _SPREAD[1]:
         return ""
     line = f"the temperature varies by {spread:.3g} uK if the unit is right, where a CMB sky has about 100"

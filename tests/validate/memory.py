@@ -45,6 +45,15 @@ class Case(NamedTuple):
 
 
 ALL = ("simulate", "reconstruct", "bandpowers", "split", "view")
+LEFT = {
+    "simulate": ("sims",),
+    "reconstruct": ("recon",),
+    "bandpowers": ("spectra",),
+    "split": (),
+    "view": ("pictures",),
+}
+"""What a stage leaves, and would not make again."""
+
 HELD = {"split": {"cosmology": "fixed"}}
 
 
@@ -170,30 +179,33 @@ def recipe_of(case: Case) -> Recipe:
 
 
 def measure(case: Case, store: Path) -> dict[str, int]:
-    """Peaks of its stages: those at hand read, the others measured and kept."""
+    """Peaks of its stages: those at hand read, the others measured and kept.
+
+    A stage that was interrupted begins anew: what it has left would not be made again, and would take no memory.
+    """
     folder = _folder(case.name, store)
-    file = folder.with_suffix(".json")
+    file, run = folder.with_suffix(".json"), folder / "run"
     peaks: dict[str, int] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    recipe = recipe_of(case)
     if set(case.stages) <= set(peaks):
         return peaks
-    written = folder / "given.yaml"
-    folder.mkdir(parents=True, exist_ok=True)
-    written.write_text(recipe.dump(), encoding="utf-8")
-    if case.like:
-        create_run(folder / "run", recipe)
-        _same_skies(_folder(case.like, store) / "run", folder / "run")
-    threads = dict.fromkeys(("LENSREC_NUM_THREADS", "OMP_NUM_THREADS"), str(case.threads))
+    recipe = recipe_of(case)
+    if not run.is_dir():
+        peaks = {}
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "given.yaml").write_text(recipe.dump(), encoding="utf-8")
+        create_run(run, recipe)
+        if case.like:
+            _same_skies(case, store, run)
     for stage in case.stages:
+        if stage in peaks:
+            continue
         needed = peak_memory(recipe, stage, nthreads=case.threads)
         if needed > min(MOST, 0.9 * available_memory()):
             print(f"{case.name}: {stage} would take {needed / 1e9:.1f} GB and is left out", flush=True)
             break
-        command = [sys.executable, "-m", "tests.validate.memory_stage", stage, str(folder / "run"), str(written)]
-        done = subprocess.run(command, cwd=ROOT, env={**os.environ, **threads}, capture_output=True, text=True)
-        if done.returncode:
-            raise RuntimeError(f"{case.name}: {stage}: exit {done.returncode}: {done.stderr.strip()}")
-        peaks[stage] = int(done.stdout.split()[-1])
+        for name in LEFT[stage]:
+            shutil.rmtree(run / name, ignore_errors=True)
+        peaks[stage] = _peak(case, stage, folder)
         with replacing(file) as temporary:
             Path(temporary).write_text(json.dumps(peaks, indent=2) + "\n", encoding="utf-8")
         found = f"{peaks[stage] / 1e9:.3f} GB, predicted {needed / 1e9:.3f}, {needed / peaks[stage]:.3f}"
@@ -201,17 +213,31 @@ def measure(case: Case, store: Path) -> dict[str, int]:
     return peaks
 
 
+def _peak(case: Case, stage: str, folder: Path) -> int:
+    """Bytes that a process takes which runs a stage."""
+    command = [sys.executable, "-m", "tests.validate.memory_stage", stage, str(folder / "run")]
+    command.append(str(folder / "given.yaml"))
+    threads = dict.fromkeys(("LENSREC_NUM_THREADS", "OMP_NUM_THREADS"), str(case.threads))
+    done = subprocess.run(command, cwd=ROOT, env={**os.environ, **threads}, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{case.name}: {stage}: exit {done.returncode}: {done.stderr.strip()}")
+    return int(done.stdout.split()[-1])
+
+
 def _folder(name: str, store: Path) -> Path:
     return store / name.replace(",", "").replace(" ", "_")
 
 
-def _same_skies(source: Path, run: Path) -> None:
-    """Skies, mask and spectra of another run, whose reconstruction alone differs."""
+def _same_skies(case: Case, store: Path, run: Path) -> None:
+    """Skies, mask and spectra of another case, whose reconstruction alone differs; made where that has none left."""
+    source = _folder(case.like, store) / "run"
+    if not (source / "sims").is_dir():
+        _peak(case, "simulate", run.parent)
+        return
     for name in ("theory.ecsv", "mask.fits"):
-        if (source / name).is_file() and not (run / name).exists():
+        if (source / name).is_file():
             os.link(source / name, run / name)
-    if not (run / "sims").exists():
-        shutil.copytree(source / "sims", run / "sims", copy_function=os.link)
+    shutil.copytree(source / "sims", run / "sims", copy_function=os.link)
 
 
 def compared(case: Case, peaks: dict[str, int]) -> list[Measured]:

@@ -5,7 +5,6 @@
 Its last line is the peak in bytes.
 """
 
-import resource
 import sys
 from pathlib import Path
 
@@ -27,7 +26,9 @@ def main(stage: str, folder: Path, recipe: Path) -> None:
     else:
         from lensrec.stages.view import view_run as go
     go(run)
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+    # not by getrusage, which starts from what the parent held
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    print(next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM:")))
 
 
 if __name__ == "__main__":
