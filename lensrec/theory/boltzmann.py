@@ -84,7 +84,18 @@ def _checked(cosmology: Mapping[str, float]) -> dict[str, float]:
     for key, value in values.items():
         if not np.isfinite(value) or value < _LOWEST.get(key, 0.0) or (value == 0 and key in _POSITIVE):
             raise ValueError(f"cosmological parameter {key} = {value} is out of range")
+    if values["tau"] > (most := _highest_tau(values)):
+        raise ValueError(
+            f"cosmological parameter tau = {values['tau']:g} is more than the electrons of ombh2 = {values['ombh2']:g} "
+            f"have in front of z = 50; at most {most:.2g}"
+        )
     return values
+
+
+def _highest_tau(values: Mapping[str, float]) -> float:
+    """The optical depth of a universe that is ionised since z = 50, less 5 %: beyond it CAMB ends the whole process."""
+    matter = values["ombh2"] + values["omch2"] + values["mnu"] / 94.0
+    return 0.76 * (values["ombh2"] / 0.02237) * (0.143 / matter) ** 0.5
 
 
 def _run(cosmology: Mapping[str, float], lmax: int, lens_potential_accuracy: float):  # type: ignore[no-untyped-def]

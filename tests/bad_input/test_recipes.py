@@ -6,7 +6,7 @@ import pytest
 
 from lensrec.notation import read_yaml
 from tests.bad_input import recipe_texts, recipe_values
-from tests.bad_input.judge import Case, every, refused
+from tests.bad_input.judge import Case, every, nothing_computed, refused
 
 
 @every(recipe_texts.texts(), least=50)
@@ -52,3 +52,12 @@ def test_overrides_that_mean_nothing(case: Case) -> None:
 )
 def test_what_a_recipe_may_well_have_is_read(text: str, data: object) -> None:
     assert read_yaml(text) == data
+
+
+@pytest.mark.parametrize(("ombh2", "tau"), [(0.02237, 0.8), (0.005, 0.2), (0.001, 0.04)])
+def test_an_optical_depth_at_which_camb_would_end_the_process_is_refused_before(ombh2: float, tau: float) -> None:
+    """Its Fortran stops with status 0 there, so that a command would be over, with nothing said and nothing made."""
+    from lensrec.theory.boltzmann import camb_spectra
+
+    with nothing_computed(), pytest.raises(ValueError, match=rf"tau = {tau} is more than the electrons of ombh2"):
+        camb_spectra(50, cosmology={"ombh2": ombh2, "tau": tau})
