@@ -223,8 +223,7 @@ def reconstruct_phases(recipe: Recipe, nthreads: int) -> Phases:
         one = 2 * 8 * size
         out["mean field"] = shared + kept_fields + read_alm_bytes(rec.L_max, 2, 8) + 4 * one
         shared += kept_fields
-    stored = 4 if sky.precision == "single" else 8
-    out["read the map"] = shared + read_map_bytes(grid.npix, rows, stored)
+    out["read the map"] = shared + read_map_bytes(grid.npix, rows)
     data = rows * grid.npix * 8
     out |= _estimate_phases(recipe, parts, keys, shared + data, rows, nthreads)
     if rec.rdn0 == "simulations":
@@ -344,10 +343,8 @@ def _response_phases(recipe: Recipe, parts: list[str], keys: list[str], shared: 
     on_grid = gauss_legendre(sky.lmax + lensing_reach_of(sky) + sky.lmax_data)
     held = shared + kept + c * alm_size(sky.lmax) + ELL * size + 2 * result * len(keys)
     alm, maps = c * rows * size, rows * grid.npix * c // 2
-    # the first sky's map, coefficients and legs are there while the second is lensed
-    first = maps + 2 * alm + c * rows * alm_size(max(rec.lmax_t, rec.lmax_p))
-    out = {"response: draw": shared + drawn, "response: lens": held + first + remap_bytes(sky, rows, sky.lmax, on_grid)}
-    out["response: map"] = held + first + alm + synthesis_tp_bytes(grid, sky.lmax_data, rows, c)
+    out = {"response: draw": shared + drawn, "response: lens": held + remap_bytes(sky, rows, sky.lmax, on_grid)}
+    out["response: map"] = held + 2 * alm + synthesis_tp_bytes(grid, sky.lmax_data, rows, c)
     inner = _estimate_phases(recipe, parts, keys, held + 2 * alm + maps, rows, nthreads)
     return out | {f"response: {name}": value for name, value in inner.items()}
 

@@ -53,9 +53,8 @@ def bandpowers_phases(recipe: Recipe, nthreads: int) -> Phases:
     nodes = (2 * end + top + max(end, 3000)) // 2 + 1
     # functions of the bands, as real and as paired complex rows, their products and projections
     out["lensing of the bands"] = shared + kept + 8 * nodes * bands * 6
-    stored = 4 if sky.precision == "single" else 8
     alm = c * rows * alm_size(lmax)
-    out["read the map"] = shared + kept + read_map_bytes(grid.npix, rows, stored)
+    out["read the map"] = shared + kept + read_map_bytes(grid.npix, rows)
     maps = rows * row
     shared += ELL * alm_size(lmax)
     if asked.splits > 1:
@@ -96,10 +95,10 @@ def view_phases(recipe: Recipe, nthreads: int) -> Phases:
     sky = recipe.sky
     grid, rows = healpix(sky.nside), 3 if sky.polarisation else 1
     near = healpix(max(sky.nside, min(2 * sky.nside, 2048)))
-    row, stored = 8 * grid.npix, 4 if sky.precision == "single" else 8
+    row = 8 * grid.npix
     c = complex_dtype(sky.precision).itemsize
     maps = rows * row
-    read = maps + read_map_bytes(grid.npix, rows, stored)
+    read = maps + read_map_bytes(grid.npix, rows)
     primary = 2 * maps + read_alm_bytes(sky.lmax, rows, c)
     held = 2 * maps + c * rows * alm_size(sky.lmax)
     difference = held + 2 * row + legs_bytes(grid, sky.lmax, 1, c)

@@ -32,7 +32,7 @@ LONGEST_DEFLECTION = 3.5e-3
 # at ℓ ≤ 700, 1500, 3000 and nside 256, 1024. What is proportional to the size of the file is its pages, mapped.
 _READ_ALM = {8: (26, 20), 16: (34, 36)}
 _WRITE_ALM = {8: (32, 12), 16: (44, 20)}
-_READ_MAP = {4: {1: 71, 3: 112}, 8: {1: 75, 3: 124}}
+_READ_MAP = {1: 60, 3: 76}
 
 
 def read_alm_bytes(lmax: int, rows: int, c: int) -> int:
@@ -47,9 +47,9 @@ def write_alm_bytes(lmax: int, rows: int, c: int) -> int:
     return (fixed + each * rows) * alm_size(lmax)
 
 
-def read_map_bytes(npix: int, rows: int, itemsize: int) -> int:
+def read_map_bytes(npix: int, rows: int) -> int:
     """`lensrec.sky.io.read_map`, its result included."""
-    return _READ_MAP[itemsize][rows] * npix
+    return _READ_MAP[rows] * npix
 
 
 def write_map_bytes(npix: int, rows: int, itemsize: int) -> int:

@@ -130,6 +130,7 @@ def response_sky(
             maps *= mask
         legs = filtering(maps)
         estimates.append(estimate_phi(legs, setting, lmax_phi, quadratic=quadratic, nthreads=nthreads))
+        del alm, observed, maps, legs  # lensing the next sky takes the most
     fsky = mask_moment(mask, 2, recipe.reconstruction.filter)
     power = seen_power(phi, recipe, nside, mask, lmax_phi, nthreads=nthreads) / fsky
     phi, (up, down) = resize_alm(phi, lmax_phi), estimates

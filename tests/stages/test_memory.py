@@ -8,12 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from lensrec.machine import memory_limits, parse_bytes
 from lensrec.recipe import Recipe
 from lensrec.rundir import create_run, write_theory
 from lensrec.sky.io import write_alm, write_map
+from lensrec.sphere.alm import alm_size
 from lensrec.stages.disk import alm_file, map_file
 from lensrec.stages.memory import peak_memory, phases
 from lensrec.stages.memory_advice import changed, require_memory
@@ -83,15 +85,11 @@ quadratic_estimates(["TT", "EE", "TE", "TB", "EB"], few, weights, 20, nthreads=1
 
 
 def test_a_map_takes_what_is_predicted(tmp_path: Path) -> None:
-    before = f"""
-from lensrec.sky.io import read_map, write_map
-import healpy, scipy.sparse
-x = np.random.default_rng(1).normal(0.0, 100.0, (3, 12 * 256**2))
-write_map({str(tmp_path / "map.fits")!r}, x, dtype=np.float64)
-del x
-"""
+    maps = np.random.default_rng(1).normal(0.0, 100.0, (3, 12 * 512**2))
+    write_map(tmp_path / "map.fits", maps, dtype=np.float64)
+    before = "from lensrec.sky.io import read_map; import healpy, scipy.sparse"
     found = _growth(before, f"read_map({str(tmp_path / 'map.fits')!r}).maps")
-    assert read_map_bytes(12 * 256**2, 3, 8) == pytest.approx(found, rel=0.15)
+    assert read_map_bytes(12 * 512**2, 3) == pytest.approx(found, rel=0.15)
     before = """
 from lensrec.sphere.grids import healpix_grid
 from lensrec.sphere.sht import analysis_tp
@@ -179,10 +177,6 @@ def test_info_says_what_a_recipe_takes() -> None:
 
 
 def test_sizes_of_files_are_exact(tmp_path: Path) -> None:
-    import numpy as np
-
-    from lensrec.sphere.alm import alm_size
-
     for rows, dtype in ((1, np.complex128), (2, np.complex64), (3, np.complex128)):
         write_alm(tmp_path / "alm.fits", np.ones((rows, alm_size(70)), dtype))
         assert (tmp_path / "alm.fits").stat().st_size == alm_file(70, rows, np.dtype(dtype).itemsize)
