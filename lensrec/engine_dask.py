@@ -44,7 +44,8 @@ SETTINGS = {
     "distributed.comm.timeouts.connect": "20s",
     # Once more, in case the death had another cause than the task.
     "distributed.scheduler.allowed-failures": 1,
-    "distributed.deploy.lost-worker-timeout": "5s",
+    # A worker that is begun anew may take long on a busy machine; what does not come again is seen to by `_complete`.
+    "distributed.deploy.lost-worker-timeout": "1 hour",
 }
 
 

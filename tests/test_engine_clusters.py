@@ -66,13 +66,13 @@ def test_results_are_the_same_bits(engine: str, serial: dict[str, object], tmp_p
     assert made(tmp_path, ["--engine", engine, "--workers", "2"]) == serial
 
 
-def test_slurm_jobs(slurm: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = {"CORES": "3", "MEMORY": "2GB", "INTERFACE": "lo", "WALLTIME": "00:10:00", "ACCOUNT": "cmb"}
-    for key, value in settings.items():
-        monkeypatch.setenv(f"DASK_JOBQUEUE__SLURM__{key}", value)
+def test_slurm_jobs(slurm: Path) -> None:
     import dask
+    import dask_jobqueue  # noqa: F401 - its defaults first: a setting that is taken back takes what came later with it
 
-    with dask.config.set(dask.config.collect_env()), open_engine("slurm", workers=2) as engine:
+    settings = {"cores": 3, "memory": "2GB", "interface": "lo", "walltime": "00:10:00", "account": "cmb"}
+    given = {f"jobqueue.slurm.{key}": value for key, value in settings.items()}
+    with dask.config.set(given), open_engine("slurm", workers=2) as engine:
         threads = run_tasks(os.getenv, ["LENSREC_NUM_THREADS"] * 3, executor=engine)
     assert threads == ["3"] * 3
     job = (slurm / "job.sh").read_text()
