@@ -56,7 +56,9 @@ pictures) have their commands forked from a process that has imported lensrec, s
 AFTER_TABLE = """
 A kill that comes when the command is over, or a limit that no file reaches, meets nothing, and is not counted in the
 third column. Of a full disk, and of a scheduler, the command says in one line what happened, names the file or the
-cluster, and exits with status 1. No temporary file is left, and what has a product's name is whole.
+cluster, and exits with status 1. No temporary file is left, and what has a product's name is whole. Of the products
+that were cut, band powers of a sky are always one: Gaussian skies are only read, and made again, while a sky is still
+to be reconstructed.
 
 ## 32 skies by two Dask workers, one killed
 
@@ -170,7 +172,11 @@ class Trials:
             return self.outcome(run, met=met)
 
     def cut_products(self, number: int) -> Outcome:
-        """Products of a finished run cut to any length: the commands, given again, make them anew."""
+        """Products of a finished run cut to any length: the commands, given again, make them anew.
+
+        Band powers of one sky are always among them: Gaussian skies are read, and looked at, only while a sky is still
+        to be reconstructed, so that they may be thrown away when all are.
+        """
         rng = random.Random(f"cut {number}")
         with self.folder() as run:
             shutil.rmtree(run)
@@ -178,7 +184,11 @@ class Trials:
             products = [
                 p for p in sorted(run.rglob("*")) if p.suffix in (".fits", ".ecsv") or p.name == "amplitude.json"
             ]
-            chosen = rng.sample([p for p in products if p.name != "theory.ecsv"], rng.randint(1, 6))
+            always = run / "recon" / f"{rng.randrange(3):04d}" / "bandpowers.ecsv"
+            chosen = [
+                always,
+                *rng.sample([p for p in products if p not in (always, run / "theory.ecsv")], rng.randint(0, 5)),
+            ]
             for file in chosen:
                 file.write_bytes(file.read_bytes()[: rng.randrange(file.stat().st_size)])
             met = [not is_whole(file) for file in chosen]
