@@ -17,7 +17,7 @@ from lensrec.quadratic.contaminants import modulation, uneven_beam, uneven_noise
 from lensrec.quadratic.estimators import quadratic_estimates
 from lensrec.quadratic.hardening import PHI, hardened_estimates, hardening, response_matrix
 from lensrec.sphere.alm import alm_ell, alm_size, scale_alm
-from lensrec.sphere.grids import healpix_grid
+from lensrec.sphere.grids import gauss_legendre_grid, healpix_grid
 from lensrec.sphere.sht import analysis, synthesis
 from tests.quadratic.test_estimators import random_alm
 
@@ -156,6 +156,17 @@ def test_fields_of_maps() -> None:
     noise = noise_field(7.0 * (1 + delta), GRID, 8) / (7.0 * GRID.weights[0])
     np.testing.assert_allclose(noise, analysis(1 + delta, GRID, 8), rtol=0, atol=1e-12)
     assert noise[0].real == pytest.approx(np.sqrt(4 * np.pi), rel=1e-5)
+
+
+def test_noise_power_is_the_variance_times_the_area_of_each_pixel() -> None:
+    """On a grid whose pixels are not of equal area: N(n) of known alm comes back, to rounding."""
+    grid = gauss_legendre_grid(20)
+    power = random_alm(np.random.default_rng(4), 8)
+    power[0] = 50.0
+    area = np.repeat(grid.weights, grid.nphi.astype(int))
+    variance = synthesis(power, grid) / area
+    assert area.max() > 3 * area.min()
+    np.testing.assert_allclose(noise_field(variance, grid, 8), power, rtol=0, atol=1e-12)
 
 
 def test_ones_give_the_unnormalised_mean_and_zero_responses_none() -> None:

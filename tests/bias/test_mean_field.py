@@ -38,6 +38,19 @@ def test_mean_of_unequal_halves() -> None:
     np.testing.assert_allclose(mean_field(estimates).mean, np.mean(estimates, axis=0), rtol=1e-13)
 
 
+def test_gaussian_bias_is_the_variance_about_the_mean() -> None:
+    """Σ |x − m|²/(n − 1) of five estimates of φ and Ω, and the means of even and odd ones, to rounding."""
+    rng = np.random.default_rng(6)
+    estimates = [np.stack(draws(rng, np.full(alm_size(4), 2.0 + 0j), 4, 2)) for _ in range(5)]
+    field = mean_field(estimates)
+    mean = sum(estimates) / 5
+    for part in (0, 1):
+        expected = sum(alm_to_cl((x - mean)[part]) for x in estimates) / 4
+        np.testing.assert_allclose(field.gaussian_bias[part], expected, rtol=1e-12)
+    np.testing.assert_allclose(field.halves[0], (estimates[0] + estimates[2] + estimates[4]) / 3, rtol=1e-13)
+    np.testing.assert_allclose(field.halves[1], (estimates[1] + estimates[3]) / 2, rtol=1e-13)
+
+
 def test_too_few() -> None:
     with pytest.raises(ValueError, match="at least 4"):
         mean_field([np.zeros(3, dtype=complex)] * 3)

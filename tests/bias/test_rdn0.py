@@ -110,6 +110,19 @@ def test_simulated_rdn0_and_mcn0_are_the_analytic_n0() -> None:
             assert abs(mean(mcn0.n0) - 1) < 5 * single.std(ddof=1) / np.sqrt(count), (key, part)
 
 
+def test_means_and_their_errors_are_those_stated() -> None:
+    """⟨4 C[q̄(d, s)] − 2 C[q̄(s, s′)]⟩ and ⟨2 C[q̄(s, s′)]⟩ of given spectra, to rounding."""
+    crossed, simulated = np.random.default_rng(3).normal(size=(2, 5, 2, 7))
+    for found, single in (
+        (realisation_dependent(crossed, simulated), 4 * crossed - 2 * simulated),
+        (monte_carlo(simulated), 2 * simulated),
+    ):
+        np.testing.assert_allclose(found.n0, sum(single) / 5, rtol=1e-13, atol=1e-15)
+        variance = sum((one - found.n0) ** 2 for one in single) / 4
+        np.testing.assert_allclose(found.sigma, np.sqrt(variance / 5), rtol=1e-13)
+        assert found.count == 5
+
+
 def test_pairs_are_linear_in_each_map_and_symmetric() -> None:
     """q̄(d, a + b) = q̄(d, a) + q̄(d, b), q̄(a, d) = q̄(d, a), and q̄(d, d) = q(d): to rounding."""
     d, a, b = (legs(n) for n in range(3))

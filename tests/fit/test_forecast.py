@@ -320,6 +320,9 @@ def test_delensing(theory: Responses, sky: LensedTheory, block: Block, n0: NDArr
         slope = (residual(*(1 + step)) - residual(*(1 - step))) / (2 * h)
         # rounding over the step, and third order of the root
         np.testing.assert_allclose(slope, given[2 : LMAX + 1], rtol=1e-6, atol=1e-9 * signal.max())
+    # by C_L itself, to which all of it but the noise is in proportion, the filter staying as it is
+    slope = (residual(1 + h, 1 + h) - residual(1 - h, 1 - h)) / (2 * h * signal)
+    np.testing.assert_allclose(slope, acting.by_potential[2 : LMAX + 1], rtol=1e-6, atol=1e-9)
     assert not residual_potential(cl, np.full(len(cl), 1e-40))[2:].max() > 1e-30
     np.testing.assert_allclose(residual_potential(cl, np.full(len(cl), 1e10)), cl, rtol=1e-12)
 

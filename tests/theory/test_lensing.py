@@ -3,7 +3,9 @@
 import ducc0
 import numpy as np
 import pytest
+from numpy.polynomial import Legendre
 
+from lensrec.sphere.wigner import wigner_sum
 from lensrec.theory.lensing import TOLERANCE, _separate_exponential, gradient_spectra, lensed_spectra
 from lensrec.theory.spectra import extended
 
@@ -112,6 +114,47 @@ def test_first_order_of_gradient_spectra_is_exact_on_the_sphere():
     for key in CMB:
         # as above
         np.testing.assert_allclose(got[key], expected[key], atol=3e-8 * np.max(np.abs(expected[key])))
+
+
+def displaced_mean(cl, cl_phi, beta):
+    """⟨ξ(β′)⟩ of two points β apart, displaced by Gaussian ∇φ: of four numbers, along and across the arc."""
+    x, w = np.polynomial.hermite_e.hermegauss(8)
+    units, shares = np.meshgrid(x, x, x, x), np.meshgrid(*[w / w.sum()] * 4)
+
+    def series(power):
+        return Legendre((2 * np.arange(len(power)) + 1) / (4 * np.pi) * power)
+
+    # ⟨∂φ ∂φ⟩ along the arc is −ξ″(β), and across it −ξ′(β)/sin β
+    first, second = series(cl_phi).deriv(1)(np.cos(beta)), series(cl_phi).deriv(2)(np.cos(beta))
+    variance = series(cl_phi).deriv(1)(1.0)
+    points = []
+    covariances = (first * np.cos(beta) - second * np.sin(beta) ** 2, first)
+    roots = [np.linalg.cholesky([[variance, c], [c, variance]]) for c in covariances]
+    for end, at in enumerate((0.0, beta)):
+        along, across = (root[end, 0] * units[2 * k] + root[end, 1] * units[2 * k + 1] for k, root in enumerate(roots))
+        size = np.hypot(along, across)
+        sinc = np.sinc(size / np.pi)
+        here, there = np.array([np.cos(at), np.sin(at)]), np.array([-np.sin(at), np.cos(at)])
+        plane = np.multiply.outer(here, np.cos(size)) + np.multiply.outer(there, sinc * along)
+        points.append(np.array([*plane, sinc * across]))
+    return np.sum(np.prod(shares, axis=0) * series(cl)(np.sum(points[0] * points[1], axis=0)))
+
+
+def test_second_order_is_the_mean_over_displaced_points():
+    """T at 400 <= l <= 500 behind lenses of L <= 30; 2 f(0) − 5 f(1) + 4 f(2) − f(3) has no orders 0, 1 and 3."""
+    ell, big_l = np.arange(651), np.arange(31.0)
+    cl = np.where((ell >= 400) & (ell <= 500), 1.0 / np.maximum(ell, 1.0) ** 2, 0.0)
+    cl_phi = np.where(big_l >= 2, 1.0 / np.maximum(big_l * (big_l + 1), 1.0) ** 2, 0.0)
+    cl_phi *= 2.5e-4**2 / np.sum((2 * big_l + 1) / (4 * np.pi) * big_l * (big_l + 1) * cl_phi)
+    beta = np.linspace(0.02, 0.2, 10)
+    stencil = ((0.0, 2), (1.0, -5), (2.0, 4), (3.0, -1))
+    spectrum = sum(factor * lensed_spectra({"TT": cl}, cl_phi, amplitude=a)["TT"] for a, factor in stencil)
+    got = wigner_sum(spectrum, 0, 0, beta)
+    displaced = [[factor * displaced_mean(cl, a * cl_phi, b) for b in beta] for a, factor in stencil[1:]]
+    expected = 2 * wigner_sum(cl, 0, 0, beta) + np.sum(displaced, axis=0)
+    # the sphere's curvature is left out of the second order: a part of 1/l, measured 1.5e-4 of it at 250, 6e-5 here and
+    # 3e-5 at 850; 1 % off either term in C_gl,2² would be 4.3e-4
+    np.testing.assert_allclose(got, expected, rtol=0, atol=1.5e-4 * np.max(np.abs(expected)))
 
 
 def carried_on(unlensed, cl_phi, cmb_end, phi_end):
