@@ -97,6 +97,8 @@ def create_run(
 ) -> RunDir:
     """Begin a run, or go on with the one that is there when its recipe is the same, but for more skies.
 
+    A run that has left nothing yet, since its recipe asked for what cannot be had, goes on with another recipe.
+
     Parameters
     ----------
     path : str or Path
@@ -124,24 +126,36 @@ def create_run(
         changed = run.recipe.differences(recipe) + _changed_inputs(before.get("inputs", {}), given)
         free = (*FREE, "sky.n_sims:") if recipe.sky.n_sims > run.recipe.sky.n_sims else FREE
         changed = [line for line in changed if not line.startswith(free)]
-        if changed:
+        if changed and not (before and _is_bare(folder)):
             raise RunError(f"{folder} was begun with another recipe ({'; '.join(changed)}); give another --out")
+        if changed:
+            _check_files(recipe)
         _warn_of_versions(before)
         resumed = [*before.get("resumed", []), {"time": now(), "command": list(command)}]
-        record = {**before, "resumed": resumed, "recipe_sha256": recipe.sha256()}
+        record = {**before, "inputs": given, "resumed": resumed, "recipe_sha256": recipe.sha256()}
         write_json(folder / "provenance.json", record)
         if run.recipe != recipe:
             _write_recipe(folder, recipe)
         return RunDir(folder, recipe)
+    _check_files(recipe)
+    record = provenance(recipe, command)
+    write_json(folder / "provenance.json", {**record, "inputs": given, "resumed": []})
+    _write_recipe(folder, recipe)
+    return RunDir(folder, recipe)
+
+
+def _check_files(recipe: Recipe) -> None:
     for key, file in (("mask.file", recipe.mask.file), ("instrument.hits", recipe.instrument.hits_file)):
         if file is not None and not file.is_file():
             raise RunError(f"{key}: {file}: there is no such file; give its path from the recipe's folder")
         if file is not None:
             read_mask(file, nside=recipe.sky.nside, hits=key == "instrument.hits")
-    record = provenance(recipe, command)
-    write_json(folder / "provenance.json", {**record, "inputs": given, "resumed": []})
-    _write_recipe(folder, recipe)
-    return RunDir(folder, recipe)
+
+
+def _is_bare(folder: Path) -> bool:
+    """Whether nothing has come of a run yet; its recipe may then be mended where it is."""
+    own = ("recipe.yaml", "provenance.json")
+    return all(p.name in own or p.name.startswith(".") for p in folder.rglob("*") if p.is_file())
 
 
 def _write_recipe(folder: Path, recipe: Recipe) -> None:

@@ -48,8 +48,24 @@ def test_the_same_recipe_goes_on_and_is_noted(tmp_path: Path) -> None:
     assert [r["command"] for r in record["resumed"]] == [["two"]]
 
 
+def leave_something(run: Path) -> None:
+    (run / "sims" / "0000").mkdir(parents=True)
+    (run / "sims" / "0000" / "data.fits").write_text("SIMPLE")
+
+
+def test_a_recipe_may_be_mended_until_something_has_come_of_it(tmp_path: Path) -> None:
+    create_run(tmp_path, recipe(seed=1), inputs={"map": "a.fits"})
+    mended = create_run(tmp_path, recipe(seed=2), inputs={"map": "b.fits"})
+    assert mended.recipe == open_run(tmp_path).recipe == recipe(seed=2)
+    assert json.loads((tmp_path / "provenance.json").read_text())["inputs"] == {"map": "b.fits"}
+    (tmp_path / "provenance.json").unlink()  # as where somebody wrote the recipe
+    with pytest.raises(RunError, match=r"sky\.seed: 2 -> 3"):
+        create_run(tmp_path, recipe(seed=3))
+
+
 def test_a_changed_recipe_is_refused_in_one_line_with_both_values(tmp_path: Path) -> None:
     create_run(tmp_path, recipe(seed=1))
+    leave_something(tmp_path)
     before = (tmp_path / "recipe.yaml").read_bytes()
     with pytest.raises(RunError) as err:
         create_run(tmp_path, recipe(seed=2, nside=32))
@@ -64,6 +80,7 @@ def test_a_changed_recipe_is_refused_in_one_line_with_both_values(tmp_path: Path
 def test_another_map_from_outside_is_refused(tmp_path: Path) -> None:
     create_run(tmp_path, recipe(), inputs={"map": Path("a.fits")})
     create_run(tmp_path, recipe(), inputs={"map": Path("a.fits")})
+    leave_something(tmp_path)
     with pytest.raises(RunError, match=r"map: 'a.fits' -> 'b.fits'"):
         create_run(tmp_path, recipe(), inputs={"map": Path("b.fits")})
 
@@ -84,6 +101,7 @@ def test_a_run_may_be_given_more_skies_and_nothing_else(tmp_path: Path) -> None:
         return Recipe.model_validate({"sky": {"nside": 16, **sky}})
 
     create_run(tmp_path, asked(n_sims=2))
+    leave_something(tmp_path)
     grown = create_run(tmp_path, asked(n_sims=5))
     assert grown.recipe.sky.n_sims == open_run(tmp_path).recipe.sky.n_sims == 5
     with pytest.raises(RunError, match=r"sky\.n_sims: 5 -> 3"):
