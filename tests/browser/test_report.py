@@ -187,5 +187,12 @@ def test_paper_has_all_figures(address: str, open_page: Open, tmp_path: Path) ->
     assert min(height for _, height, _ in sizes) > 120
     assert max(right for *_, right in sizes) <= 690
     assert page.locator(".choice:visible, .tools:visible, nav:visible").count() == 0
+    # no figure is cut by the end of a page: it may not be, and one page is enough for it
+    figures = page.evaluate(
+        """() => [...document.querySelectorAll(".fig")].filter((fig) => fig.offsetHeight)
+          .map((fig) => [getComputedStyle(fig).breakInside, fig.getBoundingClientRect().height])"""
+    )
+    assert {rule for rule, _ in figures} == {"avoid"}
+    assert max(height for _, height in figures) < 980
     page.evaluate("document.querySelectorAll('.plot').forEach((plot) => { plot.style.display = 'none'; })")
     assert len(printed) > 2 * len(page.pdf(prefer_css_page_size=True))
