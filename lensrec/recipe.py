@@ -71,6 +71,7 @@ MOST_SKIES = 1_000_000
 
 
 Amplitude = Annotated[float, Field(ge=0, le=100)]
+Estimators = Annotated[tuple[Estimator, ...], BeforeValidator(_parse_estimators), Field(min_length=1)]
 Slope = Annotated[float, Field(ge=-20)]
 
 
@@ -78,15 +79,15 @@ class Cosmology(Section):
     """Parameters by CAMB's names; the defaults are Planck 2018 TT,TE,EE+lowE+lensing (1807.06209, Table 2)."""
 
     # bounds are far beyond any data, and within what CAMB takes
-    H0: Annotated[float, Field(ge=20, le=200)] = 67.36
-    ombh2: Annotated[float, Field(ge=5e-3, le=0.3)] = 0.02237
-    omch2: Annotated[float, Field(gt=0, le=2)] = 0.1200
-    mnu: Annotated[float, Field(ge=0, le=10)] = 0.06
-    omk: Annotated[float, Field(ge=-0.5, le=0.5)] = 0.0
-    tau: Annotated[float, Field(ge=0, le=0.5)] = 0.0544
-    As: Annotated[float, Field(ge=1e-11, le=1e-7)] = 2.100e-9
-    ns: Annotated[float, Field(ge=0, le=3)] = 0.9649
-    lens_potential_accuracy: Annotated[float, Field(ge=0, le=20)] = 4.0
+    H0: Annotated[float, Field(ge=20, le=200)] = 67.36  # Hubble constant, km/s/Mpc
+    ombh2: Annotated[float, Field(ge=5e-3, le=0.3)] = 0.02237  # Ω_b h², baryons
+    omch2: Annotated[float, Field(gt=0, le=2)] = 0.1200  # Ω_c h², cold dark matter
+    mnu: Annotated[float, Field(ge=0, le=10)] = 0.06  # Σmν, eV; one massive state and two without mass
+    omk: Annotated[float, Field(ge=-0.5, le=0.5)] = 0.0  # Ω_K, curvature
+    tau: Annotated[float, Field(ge=0, le=0.5)] = 0.0544  # optical depth of reionisation
+    As: Annotated[float, Field(ge=1e-11, le=1e-7)] = 2.100e-9  # amplitude of primordial scalar power at 0.05/Mpc
+    ns: Annotated[float, Field(ge=0, le=3)] = 0.9649  # its spectral index
+    lens_potential_accuracy: Annotated[float, Field(ge=0, le=20)] = 4.0  # CAMB's, of C^φφ; 1 takes a third of the time
 
     def parameters(self) -> dict[str, float]:
         """The physical parameters alone, without accuracy settings."""
@@ -96,18 +97,18 @@ class Cosmology(Section):
 class Sky(Section):
     """The simulated sky: its pixels, band limits, random numbers and lensing amplitudes."""
 
-    nside: Annotated[int, Field(ge=1, le=8192)] = 512
+    nside: Annotated[int, Field(ge=1, le=8192)] = 512  # HEALPix resolution of maps; a power of two
     lmax: PositiveMultipole = DERIVED  # band limit of the unlensed sky; 3 nside - 1, at least lmax_data + 1500
     lmax_data: PositiveMultipole = DERIVED  # band limit of the beam-convolved data map; 2 nside, or lmax
-    seed: NonNegativeInt = 0
+    seed: NonNegativeInt = 0  # of the random numbers; with the number of a sky it decides the sky
     phi_seed: NonNegativeInt = DERIVED  # seed of the lensing potential; the same
-    n_sims: Annotated[int, Field(gt=0, le=MOST_SKIES)] = 1
+    n_sims: Annotated[int, Field(gt=0, le=MOST_SKIES)] = 1  # how many skies
     a_phi: Amplitude = 1.0  # scales the C_L^φφ that remaps (four-point)
     a_smooth: Amplitude = DERIVED  # smoothing of the power spectra (two-point); a_phi
-    epsilon: Annotated[float, Field(ge=1e-12, le=1e-3)] = 1e-7
-    precision: Precision = "double"
-    polarisation: bool = True
-    lensed: bool = True
+    epsilon: Annotated[float, Field(ge=1e-12, le=1e-3)] = 1e-7  # accuracy of the remap, relative to the rms of the map
+    precision: Precision = "double"  # of maps and alm, in memory and on disk
+    polarisation: bool = True  # false: T alone
+    lensed: bool = True  # false: Gaussian skies with the lensed spectra
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -124,14 +125,14 @@ class Instrument(Section):
     root mean square over what the mask leaves.
     """
 
-    fwhm: Arcmin = 1.4
-    noise_t: Noise = 6.0
+    fwhm: Arcmin = 1.4  # full width at half maximum of the Gaussian beam
+    noise_t: Noise = 6.0  # white noise of T
     noise_p: Noise = DERIVED  # sqrt(2) noise_t
-    lknee_t: PositiveFloat | None = None
-    slope_t: Slope | None = None
-    lknee_p: PositiveFloat | None = None
-    slope_p: Slope | None = None
-    pixel_window: Literal["none", "healpix"] = "none"
+    lknee_t: PositiveFloat | None = None  # ℓ_knee of T
+    slope_t: Slope | None = None  # slope of T, negative
+    lknee_p: PositiveFloat | None = None  # ℓ_knee of Q and U
+    slope_p: Slope | None = None  # slope of Q and U, negative
+    pixel_window: Literal["none", "healpix"] = "none"  # healpix: maps are averaged over pixels
     hits: Path | None = None  # a map of hits or weights in FITS; or ecliptic, equatorial: more of them near those poles
 
     @model_validator(mode="after")
@@ -163,10 +164,10 @@ class Instrument(Section):
 class Mask(Section):
     """Which part of the sky is seen: a map of weights, a cut in galactic latitude, or both; else all of it."""
 
-    file: Path | None = None
-    galactic_cut: Degrees | None = None
-    apodisation: Degrees = 1.0
-    kind: Literal["C1", "C2"] = "C2"
+    file: Path | None = None  # map of weights from 0 to 1, in FITS
+    galactic_cut: Degrees | None = None  # what is nearer than this to the equator is cut
+    apodisation: Degrees = 1.0  # distance over which weights rise from 0 at a hole to 1; 0: none
+    kind: Literal["C1", "C2"] = "C2"  # form of the rise, of Grain et al. 2009
 
     @property
     def full_sky(self) -> bool:
@@ -182,16 +183,16 @@ class Mask(Section):
 class Reconstruction(Section):
     """Estimators, the CMB multipoles they read, and the lensing multipoles L they return."""
 
-    estimators: Annotated[tuple[Estimator, ...], BeforeValidator(_parse_estimators), Field(min_length=1)] = DERIVED
+    estimators: Estimators = DERIVED  # all that the maps allow, but for GMV and TTH
     lmin_t: Multipole = DERIVED  # 100, at most half of lmax_t
     lmax_t: Multipole = DERIVED  # lmax_data, at most 3000
     lmin_p: Multipole = DERIVED  # 100, at most half of lmax_p
     lmax_p: Multipole = DERIVED  # lmax_data, at most 3000
-    L_min: PositiveMultipole = 2
+    L_min: PositiveMultipole = 2  # lowest multipole of band powers
     L_max: Annotated[int, Field(ge=1, le=2 * HIGHEST_LMAX)] = DERIVED  # the larger of lmax_t and lmax_p
     n_bins: PositiveInt = DERIVED  # 20, fewer where L_max is low; or as many as bin_edges make
     bin_edges: tuple[NonNegativeInt, ...] = DERIVED  # bin i is edge_i <= L < edge_(i+1); even steps in sqrt(L)
-    gradient_weights: Literal["gradient", "lensed", "unlensed"] = "gradient"
+    gradient_weights: Literal["gradient", "lensed", "unlensed"] = "gradient"  # C_ℓ of the weights
     filter: Literal["isotropic", "optimal"] = "isotropic"  # optimal: Wiener filter of mask and uneven noise
     harden: tuple[Literal["mask", "noise", "sources"], ...] = ("sources",)  # what TTH is hardened against
     mean_field_sims: Annotated[int, Field(ge=0, le=MOST_SKIES)] = 0  # Gaussian skies, for the mean field and N0
@@ -199,7 +200,7 @@ class Reconstruction(Section):
     n1: Literal["none", "fiducial", "fitted"] = "fiducial"  # of the fiducial C^φφ, or of that fitted to the band powers
     mc_response: Literal["none", "report", "apply"] = "none"  # response from lensed skies, reported or also divided out
     response_sims: Annotated[int, Field(ge=1, le=MOST_SKIES)] = 8  # pairs of skies for it, lensed by φ and by −φ
-    precision: Precision = "double"
+    precision: Precision = "double"  # of legs and products
 
     def completed(self, sky: Sky) -> Self:
         """A copy in which what was left out is filled in for this sky.
@@ -240,8 +241,8 @@ class Recipe(Section):
     Read-only. `load` reads a file, `model_validate` a dictionary; both raise RecipeError.
     """
 
-    name: Title = "unnamed"
-    description: str = ""
+    name: Title = "unnamed"  # title of pictures and reports
+    description: str = ""  # what it is for
     cosmology: Cosmology = Cosmology()
     sky: Sky = Sky()
     instrument: Instrument = Instrument()
@@ -331,15 +332,15 @@ class Recipe(Section):
 class PipelineRecipe(Section):
     """A whole run: which recipe, with what changed, and the stages to go through, in order."""
 
-    name: Title = "unnamed"
-    description: str = ""
-    recipe: str
+    name: Title = "unnamed"  # title of pictures and reports
+    description: str = ""  # what it is for
+    recipe: str  # a file, or one that comes with lensrec by its name
     stages: tuple[Literal["simulate", "reconstruct", "bandpowers", "split", "view"], ...] = (
         "simulate",
         "reconstruct",
         "view",
-    )
-    changes: dict[str, Any] = Field(default={}, alias="set")
+    )  # what is done, in this order
+    changes: dict[str, Any] = Field(default={}, alias="set")  # keys of that recipe that are changed
 
     @classmethod
     def load(cls, path: str | Path) -> Self:

@@ -22,10 +22,10 @@ class AnomalyRecipe(Section):
     read has them put together, and no base.
     """
 
-    name: Title = "unnamed"
-    description: str = ""
-    fits: dict[str, FitRecipe] = Field(min_length=1)
-    forecast: ForecastPlan | None = None
+    name: Title = "unnamed"  # title of pictures and reports
+    description: str = ""  # what it is for
+    fits: dict[str, FitRecipe] = Field(min_length=1)  # recipes of fits, by names of their own
+    forecast: ForecastPlan | None = None  # plan of a forecast beside them
 
     @model_validator(mode="after")
     def _names_of_folders(self) -> Self:

@@ -49,11 +49,11 @@ SHARED = (
 class Neutrinos(Section):
     """Σmν, of which sign, and how it is shared out."""
 
-    definition: Literal["mirrored", "background", "lensing", "physical", "fixed"] = "mirrored"
+    definition: Literal["mirrored", "background", "lensing", "physical", "fixed"] = "mirrored"  # what Σmν < 0 means
     mnu: NonNegativeFloat = 0.06  # where definition is fixed
-    hierarchy: Literal["degenerate", "normal", "inverted", "one"] = "degenerate"
+    hierarchy: Literal["degenerate", "normal", "inverted", "one"] = "degenerate"  # one: a single massive state
     low: float = DERIVED  # edges of the flat prior on Σmν, eV; -0.6, or 0 where masses are physical
-    high: PositiveFloat = 0.8
+    high: PositiveFloat = 0.8  # upper edge, eV
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -73,24 +73,24 @@ class Neutrinos(Section):
 class Sampler(Section):
     """How the posterior is drawn from: Cobaya's Metropolis chain, or importance sampling about the best fit."""
 
-    kind: Literal["mcmc", "importance"] = "mcmc"
+    kind: Literal["mcmc", "importance"] = "mcmc"  # a chain of Cobaya, or samples about the best fit with weights
     r_minus_1: PositiveFloat = 0.02  # Gelman and Rubin's, of the means, at which a chain may stop
     draws: Annotated[int, Field(ge=1, le=10_000_000)] = 20000  # of importance sampling
     max_samples: Annotated[int, Field(ge=1, le=10**9)] = 200000  # accepted steps after which a chain gives up
-    seed: NonNegativeInt = 1180
+    seed: NonNegativeInt = 1180  # of its random numbers
 
 
 class FitRecipe(Section):
     """Which data, which model, what is free, and how it is sampled."""
 
-    name: Title = "unnamed"
-    description: str = ""
+    name: Title = "unnamed"  # title of pictures and reports
+    description: str = ""  # what it is for
     data: Names = (
         "planck2018_plik_lite",
         "planck_pr4_lensing",
         "desi_dr2_bao",
     )  # names, or files of lensrec's own band powers (SACC)
-    model: Literal["lcdm", "w0wa", "lscdm"] = "lcdm"
+    model: Literal["lcdm", "w0wa", "lscdm"] = "lcdm"  # ΛCDM, w0 and wa free, or ΛsCDM, whose Λ changes sign
     neutrinos: Neutrinos = Neutrinos()
     A_L_TTTEEE: NonNegativeFloat | Literal["free"] = 1.0  # in the smoothing of TT, TE, EE
     A_L_phiphi: NonNegativeFloat | Literal["free"] = 1.0  # in the four-point function

@@ -14,8 +14,8 @@ from lensrec.recipe_section import Names, Section, Title
 class ForecastPlan(Section):
     """Which surveys to come are forecast, in which models."""
 
-    name: Title = "unnamed"
-    description: str = ""
+    name: Title = "unnamed"  # title of pictures and reports
+    description: str = ""  # what it is for
     experiments: Names = ("so_baseline", "so_goal")  # of planck, act_dr6, so_baseline, so_goal, cmb_s4
     models: Names = ("mnu", "mnu_A_L")  # of mnu, A_L, mnu_A_L, w0wa_mnu: what is free beside ΛCDM
     tau_priors: Names = (
@@ -24,10 +24,10 @@ class ForecastPlan(Section):
     )  # of planck (0.01), planck_2018 (0.0073), cosmic_variance (0.002)
     bao: Literal["none", "full", "dr2"] = "full"  # DESI as foreseen, or its second release
     delensed: bool = False  # TT, TE, EE delensed with the survey's own φ̂
-    neutrinos: Literal["degenerate", "one"] = "degenerate"
+    neutrinos: Literal["degenerate", "one"] = "degenerate"  # three of one mass, or one massive state
     so_noise: Path | None = None  # folder of the published noise curves of the Simons Observatory
-    lmax: Annotated[int, Field(ge=100, le=10_000)] = 4000
-    lens_potential_accuracy: Annotated[float, Field(gt=0, le=20)] = 2.0
+    lmax: Annotated[int, Field(ge=100, le=10_000)] = 4000  # highest multipole of TT, TE and EE
+    lens_potential_accuracy: Annotated[float, Field(gt=0, le=20)] = 2.0  # CAMB's, of C^φφ
 
     @classmethod
     def load(cls, path: str | Path, overrides: Iterable[str] = ()) -> Self:

@@ -72,7 +72,7 @@ class Split(Section):
     polarisation: NonNegativeFloat = 0.005  # likewise of the polarisation efficiency
     beam: NonNegativeFloat = 0.0  # relative standard deviation of the beam's width; marginalised over in the covariance
     L_min: PositiveMultipole = 40  # of the bands of φ̂ that are fitted
-    L_max: PositiveMultipole = 1000
+    L_max: PositiveMultipole = 1000  # likewise
 
     def completed(self, recipe: "Recipe") -> Self:
         """A copy in which what was left out is filled in."""

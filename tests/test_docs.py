@@ -137,6 +137,7 @@ def test_every_key_of_every_recipe_is_explained(parsed: dict[Path, Links], site:
             key for key, field in recipe_keys.keys_of(model).items() if not recipe_keys._model_in(field.annotation)
         ]
         assert [key for key in leaves if f"<code>{key}</code>" not in text] == []
+    assert re.findall(r"<code>([^<]*)</code></td>\s*(?:<td>(?:(?!</td>).)*</td>\s*){2}<td></td>", text) == []
     assert "N0 of the data&#x27;s own power" in text or "N0 of the data's own power" in text
 
 
