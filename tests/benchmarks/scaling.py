@@ -31,6 +31,8 @@ SKIES = 1000
 GAUSSIAN = 80
 """Gaussian skies of a run, for its mean field, N0 and RDN0."""
 
+TICKS = (0.5, 1, 2, 5, 10, 20, 50, 100, 200)
+
 BANDWIDTH = {"H100 SXM": 3.35e12, "A100 80 GB": 2.04e12}
 """Bytes a second, by the makers' data sheets."""
 
@@ -114,7 +116,7 @@ def write_page(rows: dict[str, list[dict[str, float]]]) -> None:
     lines = [
         "# Scaling",
         "",
-        f"Written by `make scaling`, {where['date']}: {where['cpu']}. Full skies of T, Q and U, read to "
+        f"Written by `make scaling`, {where['date']}: {where['cpu']}. Full skies of T, Q and U, read to",
         f"ℓ = {', '.join(str(recipe(n).reconstruction.lmax_t) for n in NSIDES)} at nside "
         f"{', '.join(map(str, NSIDES))}, in double precision and at ε = {recipe(512).sky.epsilon:g}.",
         "Seconds are those of processors, by "
@@ -147,7 +149,7 @@ def _thousand(rows: dict[str, list[dict[str, float]]]) -> list[str]:
     once = {key: [row["once"] for row in rows[key]] + [larger([r["once"] for r in rows[key]])[0]] for key in NAMES}
 
     def hours(seconds: list[float], count: float) -> str:
-        return " | ".join(f"{count * s / 3600:.3g}" for s in seconds)
+        return " | ".join(_number(count * s / 3600) for s in seconds)
 
     ours = ("lensed_sky", "reconstruction", "band_powers")
     shared = [sum(once[key][i] for key in ours) + GAUSSIAN * each["gaussian_sky"][i] for i in range(len(sides))]
@@ -168,10 +170,10 @@ def _thousand(rows: dict[str, list[dict[str, float]]]) -> list[str]:
         f"| all, with RDN0 of {GAUSSIAN} simulations for every sky | {hours(with_pairs, 1)} |",
         f"| lensing by lenspyx, and the five estimators the usual way | {hours(peers, SKIES)} |",
         f"| simulate and reconstruct, as above | {hours(ours_alone, SKIES)} |",
-        f"| disk, GB | {' | '.join(f'{SKIES * disk_bytes(n) / 1e9:.0f}' for n in sides)} |",
+        f"| disk, GB | {' | '.join(_number(SKIES * disk_bytes(n) / 1e9) for n in sides)} |",
     ]
     for device, rate in BANDWIDTH.items():
-        cells = " | ".join(f"{SKIES * sum(device_bytes(n).values()) / rate / 3600:.2f}" for n in sides)
+        cells = " | ".join(_number(SKIES * sum(device_bytes(n).values()) / rate / 3600) for n in sides)
         table.append(f"| GPU-hours by bandwidth, {device} | {cells} |")
     return [
         *table,
@@ -182,6 +184,10 @@ def _thousand(rows: dict[str, list[dict[str, float]]]) -> list[str]:
         "are in lensrec's line. A GPU's hours are the least that its memory allows, of remaps and estimators;",
         "no device has run them yet. Legendre sums, transfers and files come on top.",
     ]
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.2g}"
 
 
 def _figure(rows: dict[str, list[dict[str, float]]]) -> Figure:
@@ -196,6 +202,8 @@ def _figure(rows: dict[str, list[dict[str, float]]]) -> Figure:
         for axes in (left, right):
             axes.set_xlabel("nside")
             axes.set_xticks(NSIDES, [str(n) for n in NSIDES])
+            axes.set_yticks([y for y in TICKS if axes.get_ylim()[0] <= y <= axes.get_ylim()[1]])
+            axes.yaxis.set_major_formatter("{x:g}")
             axes.minorticks_off()
         left.legend(fontsize=7)
     return figure
