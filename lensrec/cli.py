@@ -191,7 +191,10 @@ def run(
     with on_run(out, recipe, threads, Team(engine, workers)) as (folder, means):
         for stage in plan.stages:
             steps[stage](folder, means)
-    typer.echo(f"{out}: {', '.join(plan.stages)} done")
+    pictures = f", pictures in {out / 'pictures'}" if "view" in plan.stages else ""
+    typer.echo(f"{out}: {', '.join(plan.stages)} done{pictures}")
+    if recipe.sky.n_sims == 1:
+        _say_amplitude(out / "recon" / "0000" / "amplitude.json")
 
 
 def _simulate(run: "RunDir", means: Means) -> None:

@@ -40,12 +40,12 @@ def whole(recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path,
 
 
 def test_the_whole_chain_says_what_it_does(whole: tuple[Path, Answer]) -> None:
-    _, answer = whole
+    out, answer = whole
     assert (answer.status, answer.err) == (0, "")
     assert f"simulate: {N_SIMS}/{N_SIMS}" in answer.out
     assert "Gaussian skies: 4/4" in answer.out
     assert f"reconstruct: {N_SIMS}/{N_SIMS}" in answer.out
-    assert answer.out.endswith("simulate, reconstruct, view done\n")
+    assert answer.out.endswith(f"simulate, reconstruct, view done, pictures in {out / 'pictures'}\n")
 
 
 def test_skies_are_what_healpy_reads(whole: tuple[Path, Answer]) -> None:
