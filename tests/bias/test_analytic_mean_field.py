@@ -158,6 +158,17 @@ def test_fields_of_maps() -> None:
     assert noise[0].real == pytest.approx(np.sqrt(4 * np.pi), rel=1e-5)
 
 
+def test_weights_and_widths_are_relative_to_their_mean_over_the_sky() -> None:
+    """On a grid whose pixels are not of equal area: 1 + cos²θ has the mean 4/3, and is 4/3 (1 + P₂/2), to rounding."""
+    grid = gauss_legendre_grid(20)
+    values = np.repeat(1.0 + np.cos(grid.theta) ** 2, grid.nphi.astype(int))
+    assert values.mean() > 1.4  # of pixels, which are smallest next to the poles
+    expected = np.zeros(alm_size(8))
+    expected[2] = 0.5 * np.sqrt(4 * np.pi / 5)
+    for field in (weight_field, width_field):
+        np.testing.assert_allclose(field(values, grid, 8), expected, rtol=0, atol=1e-13)
+
+
 def test_noise_power_is_the_variance_times_the_area_of_each_pixel() -> None:
     """On a grid whose pixels are not of equal area: N(n) of known alm comes back, to rounding."""
     grid = gauss_legendre_grid(20)

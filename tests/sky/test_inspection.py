@@ -16,7 +16,7 @@ from lensrec.sky.inspection import (
     weight_statistics,
 )
 from lensrec.sky.map_header import UNSEEN
-from lensrec.sphere.grids import healpix_grid
+from lensrec.sphere.grids import gauss_legendre_grid, healpix_grid
 
 NSIDE = 64
 
@@ -64,6 +64,19 @@ def test_white_noise_is_found_behind_a_cut(share):
     # (2ℓ+1) f_sky modes from ℓ = 64 on: 12,000 of them at least, 0.7 % of the level; four times that
     assert noise_floor(spectra["TT"], NSIDE) == pytest.approx(level, rel=0.028)
     assert noise_floor(0.5 * (spectra["EE"] + spectra["BB"]), NSIDE) == pytest.approx(level, rel=0.028)
+
+
+def test_a_graded_weight_is_divided_out_by_its_mean_square():
+    """By hand, with c = cos θ, a map c and the weight 1 + c/2, on a grid that is exact for polynomials.
+
+    The weighted mean is 1/6, and (1 + c/2)(c − 1/6) = 11/12 P₁ + 1/3 P₂; a P_ℓ alone has C_ℓ = a² 4π/(2ℓ+1)², and ⟨w²⟩
+    is 13/12, where ⟨w⟩ = ⟨w⟩² = 1. Left is rounding.
+    """
+    grid = gauss_legendre_grid(12)
+    cosine = np.repeat(np.cos(grid.theta), grid.nphi.astype(int))
+    found = map_spectra(cosine[None], 1.0 + 0.5 * cosine, grid, 4)["TT"]
+    expected = np.array([0.0, (11 / 12) ** 2 / 9, (1 / 3) ** 2 / 25, 0.0, 0.0]) * 4 * np.pi / (13 / 12)
+    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-14)
 
 
 def test_field_statistics_are_numpys():

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from lensrec.theory.boltzmann import FIDUCIAL, camb_spectra
+from lensrec.theory.lensing import gradient_spectra
 
 
 def test_all_start_at_zero_and_have_one_length(theory):
@@ -49,6 +50,21 @@ def test_lensing_smooths_and_makes_b_modes(theory):
     band = slice(1400, 1600)
     change = theory.lensed["TT"][band] / theory.unlensed["TT"][band] - 1
     assert 0.01 < np.max(np.abs(change)) < 0.1
+
+
+def test_gradient_spectra_are_those_of_the_unlensed_sky(theory):
+    """C^φφ lenses them once: of spectra that are lensed already, TT would be off by up to 3 % at ℓ ≤ 1400, EE by 10 %.
+
+    That `gradient_spectra` are CAMB's is seen where that is tested. Here its input ends at ℓ = 2500, which moves what
+    comes out at ℓ ≤ 1400 by up to 8e-5. Lensed spectra differ from lensed-gradient ones by 1.6e-3 (TE) and more.
+    """
+    unlensed = {key: theory.unlensed[key][:2501] for key in ("TT", "EE", "TE")}
+    expected = gradient_spectra(unlensed, theory.potential["PP"], lmax=1400)
+    for key in ("TT", "EE", "TE"):
+        norm = np.sqrt(expected["TT"] * expected["EE"])[2:] if key == "TE" else expected[key][2:]
+        got = theory.gradient[key][2:1401]
+        assert np.max(np.abs(got - expected[key][2:]) / norm) < 3e-4
+        assert np.max(np.abs(got - theory.lensed[key][2:1401]) / norm) > 1e-3
 
 
 def test_result_hardly_depends_on_where_it_ends(theory):
