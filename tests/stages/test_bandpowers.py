@@ -16,9 +16,16 @@ from lensrec.recipe import Mask
 from lensrec.rundir import open_run, read_table, write_table
 from lensrec.sky.instrument import gaussian_beam
 from lensrec.sky.io import write_map
+from lensrec.sky.random import unit_alm
 from lensrec.spectra.sacc_file import read_sacc
+from lensrec.sphere.alm import alm_to_cl, scale_alm
+from lensrec.stages.debias import Biases
+from lensrec.stages.joint import four_point_block
+from lensrec.stages.phi_bandpowers import phi_bandpowers
 from lensrec.stages.prepare_run import prepare_run
-from lensrec.stages.setting import theory_of
+from lensrec.stages.reconstruct import Reconstruction
+from lensrec.stages.response import SimulatedResponse
+from lensrec.stages.setting import setting_of, theory_of
 from lensrec.stages.split import with_beam
 from lensrec.stages.split_published import split_published
 from lensrec.stages.surface import surface_at, surface_of
@@ -159,6 +166,33 @@ def test_band_powers_follow_what_they_are_made_of(run: Path) -> None:
     table.write_text(before)
     assert lensrec("bandpowers", run).status == 0
     np.testing.assert_array_equal(read_table(made)["power"], kept["power"])
+
+
+def test_an_error_of_n0_is_shared_as_far_as_it_moves_band_powers(small: Make, theory: TheorySpectra) -> None:
+    """N0 higher by its error moves every band power of φ̂φ̂ by a number, whose square is its share of the covariance.
+
+    A band power is linear in N0: what is left is rounding. The response of simulations is 0.9, without an error.
+    """
+    recipe = small(reconstruction={"estimators": "TT", "mc_response": "apply"})
+    setting = setting_of(recipe, theory, 64)
+    phi = scale_alm(unit_alm(100, seed=2, sim=0, component="phi"), np.sqrt(setting.cl_phi))
+    cl, error = alm_to_cl(phi), 0.05 * setting.n0["TT"]
+    response = SimulatedResponse({"TT": np.tile(0.9 * cl, (2, 1))}, np.tile(cl, (2, 1)))
+    recs = [
+        Reconstruction(
+            recipe,
+            setting,
+            {"TT": np.stack([phi, phi])},
+            {},
+            None,
+            Biases({"TT": setting.n0["TT"] + more}, {"TT": error}, ""),
+            simulated_response=response,
+        )
+        for more in (0.0, error)
+    ]
+    low, high = map(phi_bandpowers, recs)
+    shared = four_point_block(recs[0], theory, low, "TT").shared
+    np.testing.assert_allclose(shared, np.diag((high["auto_TT"] - low["auto_TT"]) ** 2), rtol=1e-6, atol=0)
 
 
 @pytest.mark.parametrize(

@@ -178,6 +178,15 @@ def test_band_powers_are_put_together_as_they_say(small: Make, setting: Setting)
     np.testing.assert_array_equal(left["n1_TT"], 0.0)
 
 
+def test_the_error_of_the_response_is_that_of_a_mean() -> None:
+    """Five skies of one power whose responses are constants: the jackknife is then std/√n by hand, to rounding."""
+    cl, each = 1e-7 / (np.arange(101.0) + 1.0) ** 4, np.array([0.93, 1.02, 0.97, 1.05, 0.99])
+    response = SimulatedResponse({"TT": each[:, None] * cl}, np.tile(cl, (5, 1)))
+    bands = make_bands([10, 40, 101], np.ones(101))
+    np.testing.assert_allclose(response.in_bands("TT", bands), each.mean(), rtol=1e-9)
+    np.testing.assert_allclose(response.sigma("TT", bands), each.std(ddof=1) / np.sqrt(5), rtol=1e-9)
+
+
 def test_the_response_of_the_whole_sky_is_one(small: Make, theory: TheorySpectra) -> None:
     """4 pairs of skies at ℓ ≤ 250: EB, MV, GMV for 60 ≤ L ≤ 100 within five errors, from the scatter, and 2 %.
 

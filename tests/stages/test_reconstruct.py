@@ -167,6 +167,26 @@ def test_band_powers_of_a_known_phi_are_its_own(small: Make, theory: TheorySpect
         assert scaled[low : high + 1].min() <= value <= scaled[low : high + 1].max()
 
 
+def test_errors_of_a_masked_sky_have_the_modes_that_are_left(small: Make, theory: TheorySpectra) -> None:
+    """σ goes as f_sky^−½: φ̂ carries w², so that f_sky = ⟨w⁴⟩²/⟨w⁸⟩; against an unmasked φ_in, ⟨w²⟩²/⟨w⁴⟩.
+
+    Half of the sky has w = 1 and the rest w = ½: the moments ⟨w^n⟩ = (1 + 2^−n)/2 are by hand, and left is rounding.
+    """
+    recipe = small(reconstruction={"estimators": "TT"})
+    setting = setting_of(recipe, theory, NSIDE)
+    phi = scale_alm(unit_alm(100, seed=2, sim=0, component="phi"), np.sqrt(setting.cl_phi))
+    biases = Biases(setting.n0, {}, "analytic")
+    mask = np.where(np.arange(12 * NSIDE**2) % 2, 0.5, 1.0)
+    whole, cut = (
+        phi_bandpowers(Reconstruction(recipe, setting, {"TT": np.stack([phi, phi])}, {}, w, biases), phi)
+        for w in (None, mask)
+    )
+    w2, w4, w8 = 5 / 8, 17 / 32, 257 / 512
+    for name in ("sigma_TT", "curl_sigma_TT"):
+        np.testing.assert_allclose(cut[name] / whole[name], np.sqrt(w8) / w4, rtol=1e-12)
+    np.testing.assert_allclose(cut["transfer_sigma_TT"] / whole["transfer_sigma_TT"], np.sqrt(w4) / w2, rtol=1e-12)
+
+
 def test_a_mask_is_put_on_a_map_once(small: Make) -> None:
     recipe = small(mask={"galactic_cut": 20, "apodisation": 30})
     sky = simulate(small(), 0)
