@@ -168,31 +168,49 @@ def test_band_powers_follow_what_they_are_made_of(run: Path) -> None:
     np.testing.assert_array_equal(read_table(made)["power"], kept["power"])
 
 
-def test_an_error_of_n0_is_shared_as_far_as_it_moves_band_powers(small: Make, theory: TheorySpectra) -> None:
+@pytest.fixture
+def of_known_phi(small: Make, theory: TheorySpectra) -> Callable[..., Reconstruction]:
+    """A reconstruction that is φ itself, divided by the mean of constant responses, N0 a little off."""
+    recipe = small(reconstruction={"estimators": "TT", "mc_response": "apply"})
+    setting = setting_of(recipe, theory, 64)
+    phi = scale_alm(unit_alm(100, seed=2, sim=0, component="phi"), np.sqrt(setting.cl_phi))
+    cl = alm_to_cl(phi)
+
+    def make(responses: list[float], *, error: float = 0.0, off: float = 0.0) -> Reconstruction:
+        n0 = setting.n0["TT"]
+        biases = Biases({"TT": (1.0 + off) * n0}, {"TT": error * n0}, "")
+        each = np.array(responses)[:, None]
+        response = SimulatedResponse({"TT": each * cl}, np.tile(cl, (len(each), 1)))
+        estimates = {"TT": np.stack([phi, phi])}
+        return Reconstruction(recipe, setting, estimates, {}, None, biases, simulated_response=response)
+
+    return make
+
+
+def test_an_error_of_n0_is_shared_as_far_as_it_moves_band_powers(
+    of_known_phi: Callable[..., Reconstruction], theory: TheorySpectra
+) -> None:
     """N0 higher by its error moves every band power of φ̂φ̂ by a number, whose square is its share of the covariance.
 
     A band power is linear in N0: what is left is rounding. The response of simulations is 0.9, without an error.
     """
-    recipe = small(reconstruction={"estimators": "TT", "mc_response": "apply"})
-    setting = setting_of(recipe, theory, 64)
-    phi = scale_alm(unit_alm(100, seed=2, sim=0, component="phi"), np.sqrt(setting.cl_phi))
-    cl, error = alm_to_cl(phi), 0.05 * setting.n0["TT"]
-    response = SimulatedResponse({"TT": np.tile(0.9 * cl, (2, 1))}, np.tile(cl, (2, 1)))
-    recs = [
-        Reconstruction(
-            recipe,
-            setting,
-            {"TT": np.stack([phi, phi])},
-            {},
-            None,
-            Biases({"TT": setting.n0["TT"] + more}, {"TT": error}, ""),
-            simulated_response=response,
-        )
-        for more in (0.0, error)
-    ]
-    low, high = map(phi_bandpowers, recs)
-    shared = four_point_block(recs[0], theory, low, "TT").shared
-    np.testing.assert_allclose(shared, np.diag((high["auto_TT"] - low["auto_TT"]) ** 2), rtol=1e-6, atol=0)
+    rec, moved = of_known_phi([0.9, 0.9], error=0.05), of_known_phi([0.9, 0.9], off=0.05)
+    table = phi_bandpowers(rec)
+    shared = four_point_block(rec, theory, table, "TT").shared
+    change = phi_bandpowers(moved)["auto_TT"] - table["auto_TT"]
+    np.testing.assert_allclose(shared, np.diag(change**2), rtol=1e-6, atol=0)
+
+
+def test_an_error_of_the_response_moves_all_band_powers_together(
+    of_known_phi: Callable[..., Reconstruction], theory: TheorySpectra
+) -> None:
+    """φ̂φ̂ goes as R⁻², so that cov = 4 C_a C_b (σ_R/R)² with the fiducial power; σ_R of constant responses is std/√n."""
+    each = [0.93, 1.02, 0.97, 1.05, 0.99]
+    rec = of_known_phi(each)
+    table = phi_bandpowers(rec)
+    relative = np.std(each, ddof=1) / np.sqrt(5) / np.mean(each)
+    expected = 4.0 * np.outer(table["fiducial"], table["fiducial"]) * relative**2
+    np.testing.assert_allclose(four_point_block(rec, theory, table, "TT").shared, expected, rtol=1e-9)
 
 
 @pytest.mark.parametrize(
