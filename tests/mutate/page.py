@@ -1,7 +1,6 @@
 """The page that `make mutate` writes: which breaks the tests catch, by which test; nothing on it is typed."""
 
 from collections.abc import Mapping, Sequence
-from itertools import groupby
 from pathlib import Path
 
 from lensrec.sky.map_write import replacing
@@ -40,9 +39,9 @@ def write(path: Path, breaks: Sequence[Break], verdicts: Mapping[str, Verdict], 
         small_caught=sum(one in caught for one in small),
         survived=f"Not caught: {', '.join(survivors)}." if survivors else "None survives.",
     )
-    for room, ones in groupby(breaks, key=lambda one: one.room):
+    for room in dict.fromkeys(one.room for one in breaks):
         text += _HEAD.format(room=room)
-        for one in ones:
+        for one in (one for one in breaks if one.room == room):
             verdict = verdicts[one.name]
             by = f"`{verdict.by.removeprefix('tests/')}`" if verdict.outcome == "caught" else "**nothing**"
             cells = (one.kind, f"`{one.file}`", one.what, by, f"{verdict.seconds:.0f}")

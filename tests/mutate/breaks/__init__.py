@@ -1,6 +1,6 @@
 """The list of breaks. It was decided before any of them was tried; a break that survives stays, and gets its test."""
 
-from tests.mutate.breaks import bias, filtering, fit, quadratic, runs, sky, spectra, sphere, theory
+from tests.mutate.breaks import bias, blind, filtering, fit, quadratic, runs, sky, spectra, sphere, theory
 
 BREAKS = (
     *sphere.BREAKS,
@@ -12,4 +12,5 @@ BREAKS = (
     *spectra.BREAKS,
     *fit.BREAKS,
     *runs.BREAKS,
+    *blind.BREAKS,
 )
