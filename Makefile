@@ -43,10 +43,9 @@ lint: $(VENV)/.test
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# One process a core, each with one thread: most tests are too small for more.
+# One process a core, each with one thread: most tests are too small for more. Notebooks are run like any test.
 test: lint
-	LENSREC_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile
-	$(BIN)/python -m pytest --nbmake maps
+	LENSREC_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile --nbmake tests maps
 
 validate: $(VENV)/.test
 	$(BIN)/python -m tests.validate
