@@ -65,7 +65,8 @@ def main() -> None:
     except Exception as err:
         lines = str(err).strip().split("\n") if str(err).strip() else [type(err).__name__]
         more = f" (and {len(lines) - 1} more like it)" if len(lines) > 1 else ""
-        named = "" if isinstance(err, ValueError | OSError) else f"{type(err).__name__}: "
+        own = isinstance(err, ValueError | OSError) or type(err).__module__.startswith("lensrec.")
+        named = "" if own else f"{type(err).__name__}: "
         typer.echo(f"lensrec: {named}{_printable(lines[0])}{more}", err=True)
         sys.exit(1)
 

@@ -232,6 +232,10 @@ def test_run_goes_through_the_stages_in_order(lensrec: Run, stages: list, recipe
             "sky.nsdie: unknown key; did you mean sky.nside?",
         ),
         (["simulate", "quickstart", "--out", "x", "--set", "instrument.fwhm=7 parsec"], "'7 parsec' is not an angle"),
+        (
+            ["simulate", "quickstart", "--out", "x", "--engine", "grid"],
+            "lensrec: --engine grid: there is no such engine",
+        ),
         (["reconstruct", "nowhere"], "nowhere is no run"),
         (["run", "nothing", "--out", "x"], "no recipe 'nothing'"),
         (["inspect", "nothing.fits"], "nothing.fits"),
