@@ -22,6 +22,7 @@ from lensrec.sphere.sht import synthesis_tp
 from lensrec.stages.estimate import estimate_phi
 from lensrec.stages.filtering import Filtering
 from lensrec.stages.legs import Legs, leg_spectra, mean_spectra, unstacked
+from lensrec.stages.masking import mask_moment
 from lensrec.stages.placing import Quadratic
 from lensrec.stages.setting import Optics, Setting
 
@@ -67,8 +68,8 @@ class GaussianSkies:
 
     @property
     def fsky(self) -> float:
-        """⟨w²⟩."""
-        return 1.0 if self.mask is None else float(np.mean(self.mask**2))
+        """⟨w²⟩, or the fraction of the sky that an optimal filter sees: as of the data."""
+        return mask_moment(self.mask, 2, self.recipe.reconstruction.filter)
 
 
 @dataclass(frozen=True, eq=False)

@@ -71,3 +71,15 @@ def test_uneven_noise_is_drawn_with_its_pattern_alone() -> None:
     even = GaussianSkies(RECIPE, setting, signal, optics, 64, None, filtering)
     found, expected = (gaussian_legs(skies, 0).separate["T"] for skies in (uneven, even))
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12 * np.abs(expected).max())
+
+
+def test_gaussian_skies_are_of_as_much_sky_as_the_data() -> None:
+    """Spectra of legs are over ⟨w²⟩, or over what an optimal filter sees, for it is given maps without weights."""
+    theory, mask = theory_of(RECIPE), mask_of(RECIPE.mask, 64)
+    assert mask is not None
+    for kind, expected in (("isotropic", np.mean(mask**2)), ("optimal", np.mean(mask > 0.01))):
+        reconstruction = RECIPE.reconstruction.model_copy(update={"filter": kind})
+        recipe = RECIPE.model_copy(update={"reconstruction": reconstruction})
+        setting = setting_of(recipe, theory, 64, temperature_only=True)
+        prepared = Preparation(theory, setting, mask, None, lambda maps: Legs({"T": maps}, {}))
+        assert abs(gaussian_skies(recipe, prepared, 64).fsky - expected) < 1e-12
