@@ -15,7 +15,7 @@ from lensrec.rundir import create_run, read_table, write_theory
 from lensrec.sky.hits import scan_hits
 from lensrec.sky.random import unit_alm
 from lensrec.spectra.bandpowers import bin_spectrum, make_bands
-from lensrec.sphere.alm import alm_to_cl, scale_alm
+from lensrec.sphere.alm import alm_to_cl, resize_alm, scale_alm
 from lensrec.sphere.grids import healpix_grid
 from lensrec.stages.debias import Biases, SimulatedPairs, analytic_n0, gaussian_biases
 from lensrec.stages.estimate import estimate_pairs, estimate_phi
@@ -23,13 +23,13 @@ from lensrec.stages.first_order import FirstOrder, first_order, fitted_potential
 from lensrec.stages.gaussian import GaussianResults
 from lensrec.stages.legs import Legs, isotropic_legs, leg_spectra, unstacked
 from lensrec.stages.masking import mask_of
-from lensrec.stages.phi_bandpowers import phi_bandpowers
+from lensrec.stages.phi_bandpowers import bands_of, phi_bandpowers
 from lensrec.stages.prepare import prepare
 from lensrec.stages.prepare_run import prepare_run
 from lensrec.stages.reconstruct import Reconstruction, reconstruct
-from lensrec.stages.response import SimulatedResponse, seen_power
+from lensrec.stages.response import SimulatedResponse, response_sky, seen_power
 from lensrec.stages.setting import Setting, setting_of, theory_of
-from lensrec.stages.simulate import simulate
+from lensrec.stages.simulate import draw_sky, simulate
 from lensrec.theory.spectra import TheorySpectra
 
 Make = Callable[..., Recipe]
@@ -374,3 +374,73 @@ def test_first_order_is_asked_for_once(small: Make, monkeypatch: pytest.MonkeyPa
     assert len(calls) == 1
     np.testing.assert_array_equal(one.bandpowers()["n1_TT"], two.bandpowers()["n1_TT"])
     assert np.all(one.bandpowers()["n1_TT"] != 0)
+
+
+def test_the_response_is_found_with_skies_of_its_own(
+    small: Make, theory: TheorySpectra, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its φ_in is that of no sky of the run: no mode-by-mode power of theirs is its own. Nothing is lensed here."""
+    recipe = small(sky={"polarisation": False}, reconstruction={"estimators": "TT"})
+    setting = setting_of(recipe, theory, 64)
+    short = theory.truncated(300)
+    monkeypatch.setattr(
+        "lensrec.stages.response.lensed_alm", lambda recipe, unlensed, phi, **_: resize_alm(unlensed, 128)
+    )
+    legs_of = prepare(recipe, 64, None, theory=theory).filtering
+    power = response_sky(recipe, short, setting, 64, None, legs_of, 0)["power"]
+    for sim in range(4):
+        own = alm_to_cl(resize_alm(draw_sky(recipe, short, sim)[1], 100))
+        assert np.std(power[2:] / own[2:]) > 0.1
+
+
+def test_moments_of_a_mask_in_n0(setting: Setting) -> None:
+    """N0 of skies goes as ⟨w⁴⟩, the power of the data as ⟨w²⟩: of both as expected, N0 is the analytic one.
+
+    Skies have exactly ⟨w⁴⟩ N0, and so leave rounding; alm of the data, whose ℓ each have the power expected but whose
+    T, E and B are correlated by chance, leave 1 %.
+    """
+    from lensrec.bias.mean_field import MeanField
+
+    w2, w4 = 0.5, 0.3
+    mask = {"fsky": w2, "w4": w4}
+    fields = {key: MeanField(np.zeros((2, 2, 1)), w4 * setting.n0[key], 40) for key in setting.keys}
+    results = GaussianResults(fields, setting.totals, lambda number: None, 40)
+    found = gaussian_biases(setting, legs(setting, 0), "none", gaussian=results, **mask)
+    model = {key: cl * (key != "TE") for key, cl in setting.totals.items()}
+    alm = {f: np.sqrt(w2) * scale_alm(_spread(128, f), np.sqrt(setting.totals[f + f])) for f in "TEB"}
+    own = gaussian_biases(replace(setting, totals=model), isotropic_legs(alm, setting), "analytic", **mask)
+    for key in setting.keys:
+        np.testing.assert_allclose(found.n0[key][:, 2:], setting.n0[key][:, 2:], rtol=1e-9)
+        np.testing.assert_allclose(own.n0[key][:, 2:], setting.n0[key][:, 2:], rtol=2e-2)
+
+
+def test_n1_is_fitted_to_what_the_response_leaves(small: Make) -> None:
+    """φ̂ and N0 of 0.9 φ, over a response of 0.9, have the N1 of those of φ over 1; to rounding."""
+    recipe = small(reconstruction={"estimators": "TT", "mc_response": "apply", "n1": "fitted"})
+    setting = setting_of(recipe, theory_of(recipe), 64)
+    phi = scale_alm(unit_alm(100, seed=2, sim=0, component="phi"), np.sqrt(2.0 * setting.cl_phi))
+    cl, n0, first = alm_to_cl(phi), 0.1 * setting.n0["TT"], first_order(setting)
+    found = []
+    for r in (1.0, 0.9):
+        response = SimulatedResponse({"TT": r * cl[None]}, cl[None])
+        biases = Biases({"TT": r**2 * n0}, {}, "")
+        estimate = {"TT": r * np.stack([phi, phi])}
+        rec = Reconstruction(recipe, setting, estimate, {}, None, biases, first, response)
+        found.append(phi_bandpowers(rec)["n1_TT"])
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-9)
+    assert np.all(np.abs(found[0] / bin_n1(rec, first) - 1) > 1e-3)  # and it is not that of the fiducial potential
+
+
+def bin_n1(rec: Reconstruction, first: FirstOrder) -> np.ndarray:
+    """N1 of TT of the fiducial potential in the bands of a reconstruction."""
+    return bin_spectrum(first.spectra(rec.setting.cl_lens)["TT"][0], bands_of(rec))
+
+
+def test_n1_of_the_curl_is_by_its_own_shares(setting: Setting) -> None:
+    """MV whose φ is of EE alone and whose curl is of TT alone has N1 of EE for φ, of TT for the curl."""
+    shares = {key: np.stack([np.full(101, key == name, dtype=float) for name in ("EE", "TT")]) for key in setting.parts}
+    found = first_order(replace(setting, mv_weights=shares), ["TT", "EE", "MV"]).spectra(setting.cl_lens)
+    for part, name in enumerate(("EE", "TT")):
+        np.testing.assert_allclose(
+            found["MV"][part], found[name][part], rtol=1e-9, atol=1e-12 * found[name][part].max()
+        )

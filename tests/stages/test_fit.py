@@ -11,8 +11,9 @@ from lensrec.fit.neutrino_bounds import upper_limit
 from lensrec.fit.sampling import importance_chain
 from lensrec.recipe_fit import FitRecipe
 from lensrec.rundir import RunError
+from lensrec.spectra.linear_data import LinearData
 from lensrec.stages.cobaya_fit import RecipeLikelihood
-from lensrec.stages.fit import fit_setting
+from lensrec.stages.fit import _band_power_part, fit_setting
 from lensrec.stages.fit_run import fit_run
 
 BOTH = ["desi_dr2_bao", "compressed_cmb"]
@@ -154,3 +155,25 @@ def test_where_there_is_no_model_derived_parameters_are_no_numbers() -> None:
     assert likelihood.logp(derived, **at, w=0.5, wa=1.5) == -np.inf
     assert np.isnan(derived["H0"])
     assert np.isnan(derived["omega_m"])
+
+
+def test_chi2_of_band_powers_is_by_their_covariance() -> None:
+    """rᵀ C⁻¹ r of two that are correlated, by hand: (9·1 − 2·3·1·2 + 4·4)/(4·9 − 3²)."""
+
+    class Model:
+        def band_powers(self, parameters: Any) -> np.ndarray:
+            return np.array([6.0, 9.0])
+
+    ends = np.array([2, 3])
+    data = LinearData(
+        "two",
+        np.array(["TT", "TT"]),
+        ends,
+        ends,
+        ends * 1.0,
+        np.array([5.0, 7.0]),
+        np.array([[4.0, 3.0], [3.0, 9.0]]),
+        {},
+    )
+    part = _band_power_part(data, Model())
+    assert np.sum(part.residual({}) ** 2) == pytest.approx(13 / 27, rel=1e-12)

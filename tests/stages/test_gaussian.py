@@ -9,7 +9,7 @@ from lensrec.stages.filtering import isotropic_filtering
 from lensrec.stages.gaussian import GaussianSkies, gaussian_legs
 from lensrec.stages.legs import Legs
 from lensrec.stages.masking import mask_of
-from lensrec.stages.prepare import Preparation, gaussian_skies
+from lensrec.stages.prepare import Preparation, gaussian_skies, scaled_signal
 from lensrec.stages.setting import observed_totals, optics_of, setting_of, theory_of
 from lensrec.stages.simulate import simulate
 from tests.stages.conftest import COSMOLOGY
@@ -71,6 +71,49 @@ def test_uneven_noise_is_drawn_with_its_pattern_alone() -> None:
     even = GaussianSkies(RECIPE, setting, signal, optics, 64, None, filtering)
     found, expected = (gaussian_legs(skies, 0).separate["T"] for skies in (uneven, even))
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12 * np.abs(expected).max())
+
+
+def test_noise_goes_as_the_pattern() -> None:
+    """Pixels of twice the rms have twice the noise; by differences to a sky without any, to rounding."""
+    theory = theory_of(RECIPE)
+    setting = setting_of(RECIPE, theory, 64, temperature_only=True)
+    optics, totals = optics_of(RECIPE.instrument, 64, 180), observed_totals(RECIPE, theory, 64, 180)
+    signal = {key: theory.lensed[key][:181] for key in totals}
+    filtering = isotropic_filtering(RECIPE, setting, 64)
+    none, once, twice = (
+        gaussian_legs(
+            GaussianSkies(
+                RECIPE, setting, totals, optics, 64, None, filtering, signal=signal, pattern=np.full(12 * 64**2, rms)
+            ),
+            0,
+        ).separate["T"]
+        for rms in (0.0, 1.0, 2.0)
+    )
+    np.testing.assert_allclose(twice - none, 2.0 * (once - none), rtol=0, atol=1e-12 * np.abs(none).max())
+
+
+def test_gaussian_skies_have_nothing_of_the_run_s_skies() -> None:
+    """Sky and noise of the same number are independent: their correlation over 10 ≤ ℓ ≤ 120 is chance.
+
+    14 500 modes leave 0.01; of the same random numbers all but the noise, or all of it, would be in common.
+    """
+    recipe = RECIPE.model_copy(update={"mask": type(RECIPE.mask)()})
+    theory = theory_of(recipe)
+    setting = setting_of(recipe, theory, 64, temperature_only=True)
+    optics, totals = optics_of(recipe.instrument, 64, 180), observed_totals(recipe, theory, 64, 180)
+    filtering = isotropic_filtering(recipe, setting, 64)
+    drawn = gaussian_legs(GaussianSkies(recipe, setting, totals, optics, 64, None, filtering), 0).separate["T"]
+    for sim in (0, 1):
+        own = filtering(simulate(recipe, sim).data).separate["T"]
+        ratio = alm_to_cl(drawn, own)[10:] / np.sqrt(alm_to_cl(drawn) * alm_to_cl(own))[10:]
+        modes = 2 * np.arange(10, 121) + 1
+        assert abs(np.average(ratio, weights=modes)) < 0.05
+
+
+def test_the_signal_keeps_its_share_of_measured_power() -> None:
+    """Power twice as large as believed has twice the signal and twice the noise; by hand."""
+    found = scaled_signal(np.array([3.0, 1.0, 5.0]), np.array([4.0, 0.0]), np.array([8.0, 7.0]))
+    np.testing.assert_allclose(found, [6.0, 1.0], rtol=1e-15)
 
 
 def test_gaussian_skies_are_of_as_much_sky_as_the_data() -> None:

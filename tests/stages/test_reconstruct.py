@@ -8,17 +8,18 @@ import pytest
 
 from lensrec.bias.mean_field import MeanField
 from lensrec.recipe import Recipe
-from lensrec.rundir import create_run
+from lensrec.rundir import create_run, read_table, write_table
 from lensrec.sky.random import unit_alm
-from lensrec.spectra.bandpowers import lensing_scaling
+from lensrec.spectra.bandpowers import bin_spectrum, lensing_scaling
 from lensrec.sphere.alm import alm_to_cl, scale_alm
 from lensrec.stages.debias import Biases
 from lensrec.stages.estimate import deconvolved, map_to_alm, measured_totals
 from lensrec.stages.filtering import isotropic_filtering
 from lensrec.stages.gaussian import GaussianSkies, gaussian_estimate, gaussian_legs, in_memory, on_disk
 from lensrec.stages.masking import mask_of
-from lensrec.stages.phi_bandpowers import phi_bandpowers
+from lensrec.stages.phi_bandpowers import bands_of, phi_bandpowers
 from lensrec.stages.reconstruct import Reconstruction, reconstruct
+from lensrec.stages.reconstruct_run import reconstruct_run
 from lensrec.stages.setting import optics_of, setting_of
 from lensrec.stages.simulate import simulate
 from lensrec.theory.spectra import TheorySpectra
@@ -221,3 +222,54 @@ def test_transforms_of_a_map_are_those_of_its_sky(small: Make) -> None:
         assert np.abs(ratio - 1).max() < 2e-3, field
     with pytest.raises(ValueError, match="no estimator 'EB'"):
         reconstruct(sky.data[0], small(instrument={"noise_t": 1})).kappa_map("EB")
+
+
+def test_the_error_of_a_transfer_is_that_of_noise_against_the_input(small: Make, theory: TheorySpectra) -> None:
+    """One L a band: var(φ̂ × φ_in) at fixed φ_in is C_in (C + N0)/(2L + 1), without the 2 of an auto-spectrum."""
+    recipe = small(reconstruction={"estimators": "TT", "bin_edges": [20, 21, 22], "n_bins": 2})
+    setting = setting_of(recipe, theory, NSIDE)
+    phi = scale_alm(unit_alm(100, seed=2, sim=0, component="phi"), np.sqrt(setting.cl_phi))
+    rec = Reconstruction(recipe, setting, {"TT": np.stack([phi, phi])}, {}, None, Biases(setting.n0, {}, "analytic"))
+    at = np.array([20, 21])
+    expected = np.sqrt((setting.cl_phi + setting.n0["TT"][0])[at] / (2 * at + 1) / alm_to_cl(phi)[at])
+    np.testing.assert_allclose(phi_bandpowers(rec, phi)["transfer_sigma_TT"], expected, rtol=1e-12)
+
+
+def test_the_power_of_a_mean_field_is_without_its_noise(small: Make, theory: TheorySpectra) -> None:
+    """Halves f + n and f − n have the cross-spectrum C_f − C_n, where their mean, f, has C_f; n stands for chance."""
+    recipe = small(reconstruction={"estimators": "TT"})
+    setting = setting_of(recipe, theory, NSIDE)
+    phi, f, n = (
+        scale_alm(unit_alm(100, seed=2, sim=sim, component="phi"), np.sqrt(setting.cl_phi)) for sim in range(3)
+    )
+    halves = np.stack([np.stack([f + n, f]), np.stack([f - n, f])])
+    field = {"TT": MeanField(halves, np.zeros((2, 101)), 4)}
+    biases = Biases(setting.n0, {}, "analytic")
+    found = phi_bandpowers(Reconstruction(recipe, setting, {"TT": np.stack([phi, phi])}, field, None, biases))
+    expected = bin_spectrum(
+        alm_to_cl(f) - alm_to_cl(n), bands_of(Reconstruction(recipe, setting, {"TT": halves[0]}, {}, None, biases))
+    )
+    np.testing.assert_allclose(found["mf_TT"], expected, rtol=1e-9, atol=1e-12 * np.abs(expected).max())
+
+
+def test_a_mean_over_skies_has_errors_of_a_mean_but_for_those_that_all_share(
+    small: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Four skies: their own errors halve; those of N0 and response, which are the same for all, stay."""
+    recipe = small(sky={"n_sims": 4}, reconstruction={"estimators": "TT"})
+    run = create_run(tmp_path / "run", recipe)
+    own = ("sigma_TT", "curl_sigma_TT", "transfer_sigma_TT")
+    shared = ("n0_sigma_TT", "mc_response_sigma_TT")
+    for sim in range(4):
+        table = {"L_low": np.array([2]), "L_high": np.array([9]), "auto_TT": np.array([float(sim)])}
+        table |= {name: np.array([3.0]) for name in own + shared}
+        run.recon(sim, "bandpowers.ecsv").parent.mkdir(parents=True)
+        write_table(run.recon(sim, "bandpowers.ecsv"), table, {}, "")
+    monkeypatch.setattr("lensrec.stages.reconstruct_run._reconstructed", lambda run, which: True)
+    monkeypatch.setattr("lensrec.rundir.RunDir.has", lambda run, *files: True)
+    reconstruct_run(run)
+    mean = read_table(run.path / "recon" / "bandpowers.ecsv")
+    assert (mean["auto_TT"][0], mean["L_low"][0], mean["L_high"][0]) == (1.5, 2, 9)
+    for names, expected in ((own, 1.5), (shared, 3.0)):
+        for name in names:
+            assert mean[name][0] == pytest.approx(expected, rel=1e-12), name

@@ -68,3 +68,12 @@ def test_what_is_asked_is_done_with_what_there_is(
 def test_estimators_that_need_polarisation_are_refused_without(small: Make, theory: TheorySpectra) -> None:
     with pytest.raises(ValueError, match="temperature alone, which gives TT; EB, TB need polarisation"):
         setting_of(small(reconstruction={"estimators": "EB,TB"}), theory, 64, temperature_only=True)
+
+
+def test_each_field_is_read_in_its_own_range(small: Make, theory: TheorySpectra) -> None:
+    ranges = {"lmin_t": 12, "lmax_t": 90, "lmin_p": 20, "lmax_p": 70, "L_max": 60}
+    setting = setting_of(small(reconstruction={"estimators": "MV,GMV", **ranges}), theory, 64)
+    for field, (low, high) in {"T": (12, 90), "E": (20, 70), "B": (20, 70)}.items():
+        np.testing.assert_array_equal(np.flatnonzero(setting.filters[field]), np.arange(low, high + 1))
+    for key, (low, high) in {"TT": (12, 90), "EE": (20, 70), "BB": (20, 70)}.items():
+        np.testing.assert_array_equal(np.flatnonzero(setting.joint[key]), np.arange(low, high + 1))
