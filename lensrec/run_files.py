@@ -4,14 +4,9 @@ import hashlib
 import json
 import os
 import re
-from math import prod
 from pathlib import Path
 
-BLOCK = 2880
-"""Bytes in a block of a FITS file."""
-
-LONGEST_HEADER = 1000
-"""Blocks; a header without an end would have its file read for nothing."""
+from lensrec.sky.fits_size import BLOCK, LONGEST_HEADER, data_bytes, note_lengths
 
 SEAL = "# lensrec wrote this; --set changes it. sha256 of all below: "
 
@@ -63,41 +58,25 @@ def _whole_fits(path: Path) -> bool:
             if found is None:
                 return False
             cards, length = found
-            data = _data_bytes(cards)
+            data = data_bytes(cards)
             if not parts:
                 # an empty first part stands before others; how many, our own files say
-                expected = 1 + int(cards.get("NEXTEND", data == 0))
+                expected = 1 + cards.get("NEXTEND", int(data == 0))
             parts += 1
-            at += length + _padded(data)
+            at += length + data
     return at == size and parts >= expected
 
 
-def _header(descriptor: int) -> tuple[dict[str, str], int] | None:
+def _header(descriptor: int) -> tuple[dict[str, int], int] | None:
     """The cards that say how long the data are, and the header's own bytes; None where it does not end."""
-    cards: dict[str, str] = {}
+    cards: dict[str, int] = {}
     for count in range(1, LONGEST_HEADER):
         block = os.read(descriptor, BLOCK)
         if len(block) < BLOCK:
             return None
-        text = block.decode("latin-1")
-        for start in range(0, BLOCK, 80):
-            card = text[start : start + 80]
-            if card.rstrip() == "END":
-                return cards, count * BLOCK
-            if found := re.match(r"(BITPIX|NAXIS\d*|PCOUNT|GCOUNT|NEXTEND) *= *([-+]?\d+)", card):
-                cards[found[1]] = found[2]
+        if note_lengths(block, cards):
+            return cards, count * BLOCK
     return None
-
-
-def _data_bytes(cards: dict[str, str]) -> int:
-    axes = [int(cards[f"NAXIS{n + 1}"]) for n in range(int(cards.get("NAXIS", 0)))] if cards else []
-    if not axes:
-        return 0
-    return abs(int(cards["BITPIX"])) // 8 * int(cards.get("GCOUNT", 1)) * (int(cards.get("PCOUNT", 0)) + prod(axes))
-
-
-def _padded(size: int) -> int:
-    return -(-size // BLOCK) * BLOCK
 
 
 def _whole_table(path: Path) -> bool:

@@ -69,7 +69,7 @@ def _unpacked(path: str) -> BytesIO:
                     raise MapError("not a FITS file")
                 break  # what follows the last part is no part
             cards = _header(block, stream, out)
-            promised = _data_bytes(cards)
+            promised = data_bytes(cards)
             if not 0 <= out.tell() + promised <= most:
                 raise MapError(f"its header promises {promised} bytes, more than {most // DEFLATE} of gzip can hold")
             check_memory(out.tell() + promised, "what is packed in it")
@@ -85,17 +85,24 @@ def _header(block: bytes, stream: gzip.GzipFile, out: BytesIO) -> dict[str, int]
         if len(block) < BLOCK:
             raise MapError("not a sound FITS file (cut short in a header); fetch or write it again")
         out.write(block)
-        text = block.decode("latin-1")
-        for card in (text[at : at + 80] for at in range(0, BLOCK, 80)):
-            if card.rstrip() == "END":
-                return cards
-            if found := re.match(r"(BITPIX|NAXIS\d*|PCOUNT|GCOUNT) *= *([-+]?\d+)", card):
-                cards.setdefault(found[1], int(found[2]))
+        if note_lengths(block, cards):
+            return cards
         block = stream.read(BLOCK)
     raise MapError("not a sound FITS file (a header without end); fetch or write it again")
 
 
-def _data_bytes(cards: dict[str, int]) -> int:
+def note_lengths(block: bytes, cards: dict[str, int]) -> bool:
+    """Add what a block of a header says of the length of its data and of parts to come; whether it is the last."""
+    text = block.decode("latin-1")
+    for card in (text[at : at + 80] for at in range(0, BLOCK, 80)):
+        if card.rstrip() == "END":
+            return True
+        if found := re.match(r"(BITPIX|NAXIS\d*|PCOUNT|GCOUNT|NEXTEND) *= *([-+]?\d+)", card):
+            cards.setdefault(found[1], int(found[2]))
+    return False
+
+
+def data_bytes(cards: dict[str, int]) -> int:
     """Bytes of the data behind a header, those that fill the last block included."""
     axes = [cards.get(f"NAXIS{n + 1}", 0) for n in range(min(cards.get("NAXIS", 0), 999))]
     if not axes:
