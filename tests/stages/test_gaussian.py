@@ -58,37 +58,28 @@ def test_a_map_s_own_power_is_followed_beyond_what_is_read() -> None:
     np.testing.assert_allclose(twice[20:171], 4.0 * once[20:171], rtol=1e-9)
 
 
-def test_uneven_noise_is_drawn_with_its_pattern_alone() -> None:
-    """Where the pattern is zero there is none: a sky is then that of the signal by itself, to rounding."""
+def skies_of_signal(rms: float | None = None) -> GaussianSkies:
+    """Skies whose noise has one rms, relative to that of the map, in all pixels; without noise by default."""
     theory = theory_of(RECIPE)
     setting = setting_of(RECIPE, theory, 64, temperature_only=True)
     optics, totals = optics_of(RECIPE.instrument, 64, 180), observed_totals(RECIPE, theory, 64, 180)
     signal = {key: theory.lensed[key][:181] for key in totals}
     filtering = isotropic_filtering(RECIPE, setting, 64)
-    uneven = GaussianSkies(
-        RECIPE, setting, totals, optics, 64, None, filtering, signal=signal, pattern=np.zeros(12 * 64**2)
-    )
-    even = GaussianSkies(RECIPE, setting, signal, optics, 64, None, filtering)
-    found, expected = (gaussian_legs(skies, 0).separate["T"] for skies in (uneven, even))
+    if rms is None:
+        return GaussianSkies(RECIPE, setting, signal, optics, 64, None, filtering)
+    pattern = np.full(12 * 64**2, rms)
+    return GaussianSkies(RECIPE, setting, totals, optics, 64, None, filtering, signal=signal, pattern=pattern)
+
+
+def test_uneven_noise_is_drawn_with_its_pattern_alone() -> None:
+    """Where the pattern is zero there is none: a sky is then that of the signal by itself, to rounding."""
+    found, expected = (gaussian_legs(skies_of_signal(rms), 0).separate["T"] for rms in (0.0, None))
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12 * np.abs(expected).max())
 
 
 def test_noise_goes_as_the_pattern() -> None:
     """Pixels of twice the rms have twice the noise; by differences to a sky without any, to rounding."""
-    theory = theory_of(RECIPE)
-    setting = setting_of(RECIPE, theory, 64, temperature_only=True)
-    optics, totals = optics_of(RECIPE.instrument, 64, 180), observed_totals(RECIPE, theory, 64, 180)
-    signal = {key: theory.lensed[key][:181] for key in totals}
-    filtering = isotropic_filtering(RECIPE, setting, 64)
-    none, once, twice = (
-        gaussian_legs(
-            GaussianSkies(
-                RECIPE, setting, totals, optics, 64, None, filtering, signal=signal, pattern=np.full(12 * 64**2, rms)
-            ),
-            0,
-        ).separate["T"]
-        for rms in (0.0, 1.0, 2.0)
-    )
+    none, once, twice = (gaussian_legs(skies_of_signal(rms), 0).separate["T"] for rms in (0.0, 1.0, 2.0))
     np.testing.assert_allclose(twice - none, 2.0 * (once - none), rtol=0, atol=1e-12 * np.abs(none).max())
 
 
